@@ -1,0 +1,56 @@
+# Two commands on a fresh machine, each sets up what it needs:
+#   make demo    train letters to phonemes, measure, and see where the model looked
+#   make test    the tests
+#
+# PyTorch comes as the version pinned in constraints.txt. Where the package index holds builds for
+# GPUs only under that version, say where the CPU builds are (pytorch.org, "Get started"):
+#   make demo TORCH_FROM="--index-url ADDRESS"
+
+PYTHON ?= python3
+VENV ?= .venv
+TORCH_FROM ?=
+PIP = $(VENV)/bin/python -m pip --disable-pip-version-check --quiet
+BIN = $(VENV)/bin
+
+.PHONY: help setup demo test check format lint types imports clean
+
+help:
+	@sed -n '2,3s/^# *//p' Makefile; echo 'make check   format, lint, types, imports, tests'
+
+$(VENV)/.torch: constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) install --constraint constraints.txt $(TORCH_FROM) torch
+	@touch $@
+
+$(VENV)/.run: $(VENV)/.torch pyproject.toml
+	$(PIP) install --constraint constraints.txt --editable '.[all]'
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.run
+	$(PIP) install --constraint constraints.txt --editable '.[all,dev]'
+	@touch $@
+
+setup: $(VENV)/.dev
+
+demo: $(VENV)/.run
+	$(BIN)/qkv demo
+
+test: $(VENV)/.dev
+	$(BIN)/pytest -n 2 --dist loadfile
+
+check: format lint types imports test
+
+format: $(VENV)/.dev
+	$(BIN)/ruff format --check .
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff check .
+
+types: $(VENV)/.dev
+	$(BIN)/mypy
+
+imports: $(VENV)/.dev
+	$(BIN)/lint-imports
+
+clean:
+	rm -rf $(VENV) runs

@@ -1,0 +1,58 @@
+"""Every attention mechanism as one equation, and a sequence-to-sequence system built on it.
+
+    import qkv
+    out = qkv.attend(query, key, value, score="scaled_dot", mask=qkv.Mask.causal())
+
+Names are found on first use, so that `import qkv` imports no tensor library.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from qkv.attention import Attended, Attention, Mask, attend, masks, normalizers, plan, scores
+    from qkv.nn import MultiHeadAttention
+    from qkv.run import Run, load
+
+__version__ = "0.1.0"
+
+_EXPORTS = {
+    "Attended": "qkv.attention",
+    "Attention": "qkv.attention",
+    "Mask": "qkv.attention",
+    "MultiHeadAttention": "qkv.nn",
+    "Run": "qkv.run",
+    "attend": "qkv.attention",
+    "load": "qkv.run",
+    "masks": "qkv.attention",
+    "normalizers": "qkv.attention",
+    "plan": "qkv.attention",
+    "scores": "qkv.attention",
+}
+
+__all__ = [
+    "Attended",
+    "Attention",
+    "Mask",
+    "MultiHeadAttention",
+    "Run",
+    "__version__",
+    "attend",
+    "load",
+    "masks",
+    "normalizers",
+    "plan",
+    "scores",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _EXPORTS:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_EXPORTS[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

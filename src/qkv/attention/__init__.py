@@ -1,0 +1,56 @@
+"""The mechanism: c = reweight(normalize(mask(score(q, k)) + bias)) v.
+
+One folder a slot (scores, masks, normalizers), and one table of the ways to compute it (kernels).
+Nothing is imported until it is used.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from qkv.attention import kernels, masks, normalizers, scores
+    from qkv.attention.functional import attend, plan
+    from qkv.attention.kernels.kernel import Plan
+    from qkv.attention.masks.mask import Mask
+    from qkv.attention.module import Attention
+    from qkv.attention.prepared import Prepared
+    from qkv.attention.result import Attended
+
+_FOLDERS = ("kernels", "masks", "normalizers", "scores")
+_EXPORTS = {
+    "Attended": "result",
+    "Attention": "module",
+    "Mask": "masks.mask",
+    "Plan": "kernels.kernel",
+    "Prepared": "prepared",
+    "attend": "functional",
+    "plan": "functional",
+}
+
+__all__ = [
+    "Attended",
+    "Attention",
+    "Mask",
+    "Plan",
+    "Prepared",
+    "attend",
+    "kernels",
+    "masks",
+    "normalizers",
+    "plan",
+    "scores",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _FOLDERS:
+        return import_module(f"{__name__}.{name}")
+    if name in _EXPORTS:
+        return getattr(import_module(f"{__name__}.{_EXPORTS[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

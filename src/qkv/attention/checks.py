@@ -1,0 +1,120 @@
+"""What a caller can get wrong, and what to say about it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from qkv.attention.masks.mask import Mask
+
+if TYPE_CHECKING:
+    from qkv.attention.scores.score import Score
+
+_NEEDS = ("context", "weights", "stats")
+
+
+def check_inputs(query: Tensor, key: Tensor, value: Tensor) -> None:
+    """Refuse tensors that cannot attend to one another.
+
+    Raises:
+        ValueError: naming the tensor, its shape or dtype, and what would fit.
+    """
+    for name, tensor in (("query", query), ("key", key), ("value", value)):
+        if tensor.dim() < 2 or 0 in tensor.shape[-2:]:
+            raise ValueError(
+                f"{name} is [..., length, dim] with length and dim of 1 or more, "
+                f"got {list(tensor.shape)}"
+            )
+        if tensor.dtype != query.dtype and not torch.is_autocast_enabled(tensor.device.type):
+            raise ValueError(
+                f"query is {query.dtype} and {name} is {tensor.dtype}: convert one of them"
+            )
+    if key.shape[-2] != value.shape[-2]:
+        raise ValueError(
+            f"every key needs a value: {key.shape[-2]} keys, {value.shape[-2]} values "
+            "(both are [..., keys, dim])"
+        )
+    for name, tensor in (("key", key), ("value", value)):
+        _check_leading(query, name, tensor)
+
+
+def _check_leading(query: Tensor, name: str, tensor: Tensor) -> None:
+    for own, other in zip(query.shape[-3::-1], tensor.shape[-3::-1], strict=False):
+        if own != other and 1 not in (own, other):
+            raise ValueError(
+                f"{name} batch {list(tensor.shape[:-2])} != query batch {list(query.shape[:-2])}: "
+                "leading dimensions are batch (and heads), equal or 1; time comes after them"
+            )
+
+
+def check_widths(score: Score, query: Tensor, prepared: Tensor) -> None:
+    """Refuse a query that this score cannot compare with these keys.
+
+    Raises:
+        ValueError: the widths differ from what the score was built for.
+    """
+    wanted = prepared.shape[-1] if score.family == "dot" else score.query_dim
+    if wanted is not None and query.shape[-1] != wanted:
+        raise ValueError(
+            f"the {type(score).__name__} score wants queries of width {wanted}, got "
+            f"{query.shape[-1]}; General, Additive and Concat compare queries and keys of "
+            "different widths"
+        )
+
+
+def check_key(score: Score, key: Tensor) -> None:
+    """Refuse keys that this score was not built for.
+
+    Raises:
+        ValueError: the width differs.
+    """
+    if score.key_dim is not None and key.shape[-1] != score.key_dim:
+        raise ValueError(
+            f"the {type(score).__name__} score was built for keys of width {score.key_dim}, "
+            f"got {key.shape[-1]}"
+        )
+
+
+def check_mask(mask: Mask | None) -> None:
+    """Refuse anything but a Mask.
+
+    Raises:
+        ValueError: naming both ways to read a bare boolean.
+    """
+    if mask is None or isinstance(mask, Mask):
+        return
+    if isinstance(mask, Tensor):
+        given = f"a bare {mask.dtype} tensor {list(mask.shape)}"
+    else:
+        given = f"a {type(mask).__name__}"
+    raise ValueError(
+        f"mask is {given}, which can be read two ways. Say which: qkv.Mask.keep(t) if True = may "
+        "attend (scaled_dot_product_attention), qkv.Mask.drop(t) if True = may not "
+        "(nn.MultiheadAttention); numbers to add to the energies go to bias="
+    )
+
+
+def check_need(need: str) -> None:
+    """Refuse an unknown `need`.
+
+    Raises:
+        ValueError: naming the known ones.
+    """
+    if need not in _NEEDS:
+        raise ValueError(f"need is one of {', '.join(_NEEDS)}, got {need!r}")
+
+
+def check_bias(bias: Tensor | None) -> None:
+    """Refuse a bias that is a mask.
+
+    Raises:
+        ValueError: it is not a tensor of floating-point numbers.
+    """
+    if bias is not None and not (isinstance(bias, Tensor) and bias.is_floating_point()):
+        kind = bias.dtype if isinstance(bias, Tensor) else type(bias).__name__
+        raise ValueError(
+            f"bias is added to the energies: a floating-point tensor, got {kind}. A boolean "
+            "tensor is a mask: Mask.keep(t) if True = may attend, Mask.drop(t) if True = may not"
+        )

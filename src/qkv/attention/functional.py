@@ -1,0 +1,70 @@
+"""attend(): the five stages in one call; plan(): what that call would run, and its cost."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from qkv.attention.kernels import choose, explain
+from qkv.attention.slots import fill
+from qkv.attention.work import whole
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
+    from torch import Tensor, nn
+
+    from qkv.attention.kernels.kernel import Plan
+    from qkv.attention.masks.mask import Mask
+    from qkv.attention.normalizers.normalizer import Normalizer
+    from qkv.attention.result import Attended
+    from qkv.attention.scores.score import Score
+    from qkv.attention.work import Need
+
+
+def attend(  # noqa: PLR0913 - the slots of the equation are its arguments
+    query: Float[Tensor, "*batch queries query_dim"],
+    key: Float[Tensor, "*batch keys key_dim"],
+    value: Float[Tensor, "*batch keys value_dim"] | None = None,
+    *,
+    score: str | Score = "scaled_dot",
+    mask: Mask | None = None,
+    bias: Float[Tensor, "*batch queries keys"] | None = None,
+    normalizer: str | Normalizer = "softmax",
+    reweighter: nn.Module | None = None,
+    need: Need = "context",
+    kernel: str = "auto",
+) -> Attended:
+    """Ask the keys and read the values: c = reweight(normalize(mask(score(q, k)) + bias)) v.
+
+    value=None reads the keys themselves (Bahdanau's annotations). Leading dimensions are batch
+    and heads, equal or broadcastable; a mask's are read from the left, a bias's from the right.
+    need: "context" alone, or with the "weights", or with the "stats" (the log-normaliser). What is
+    asked never changes the context.
+
+    Raises:
+        ValueError: shapes or dtypes that do not fit, a mask that is a bare tensor, an unknown
+            name, or a `kernel` that cannot do this combination.
+    """
+    work = whole(fill(score, bias, normalizer, reweighter), query, key, value, mask, need)
+    return choose(kernel, work).run(work)
+
+
+def plan(  # noqa: PLR0913 - the same arguments as attend
+    query: Float[Tensor, "*batch queries query_dim"],
+    key: Float[Tensor, "*batch keys key_dim"],
+    value: Float[Tensor, "*batch keys value_dim"] | None = None,
+    *,
+    score: str | Score = "scaled_dot",
+    mask: Mask | None = None,
+    bias: Float[Tensor, "*batch queries keys"] | None = None,
+    normalizer: str | Normalizer = "softmax",
+    reweighter: nn.Module | None = None,
+    need: Need = "context",
+    kernel: str = "auto",
+) -> Plan:
+    """Say which kernel attend() would run with these arguments, why, and what it costs.
+
+    Raises:
+        ValueError: as attend() would.
+    """
+    work = whole(fill(score, bias, normalizer, reweighter), query, key, value, mask, need)
+    return explain(kernel, work)

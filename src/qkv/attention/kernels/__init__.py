@@ -1,0 +1,76 @@
+"""The fast ways to compute the same thing. `KERNELS` is the one table of what each covers.
+
+"auto" takes the first row that can do the work: rows are in order of preference, and the last
+one, the reference, can do everything.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from qkv.attention.kernels.kernel import Kernel, Plan
+
+if TYPE_CHECKING:
+    from qkv.attention.work import Work
+
+KERNELS = {
+    kernel.name: kernel
+    for kernel in (
+        Kernel(
+            "sdpa",
+            "qkv.attention.kernels.sdpa:run",
+            "torch's fused dot-product attention; no energy is kept",
+            families=("dot",),
+            normalizers=("softmax",),
+            needs=("context",),
+            reweights=False,
+            drops_out=False,
+            learns_bias=False,
+            holds_pairs=False,
+        ),
+        Kernel(
+            "reference",
+            "qkv.attention.kernels.reference:run",
+            "the five stages one after another; does everything",
+        ),
+    )
+}
+
+__all__ = ["KERNELS", "choose", "explain"]
+
+
+def choose(name: str, work: Work) -> Kernel:
+    """Return the kernel for this work: the first that can do it, or the one that is named.
+
+    Raises:
+        ValueError: an unknown kernel, or one that cannot do this work; the part is named.
+    """
+    if name == "auto":
+        return next(kernel for kernel in KERNELS.values() if kernel.gap(work) is None)
+    if name not in KERNELS:
+        raise ValueError(f"unknown kernel {name!r}; known: auto, {', '.join(KERNELS)}")
+    gap = KERNELS[name].gap(work)
+    if gap is not None:
+        raise ValueError(
+            f"kernel {name!r} cannot do {gap}; kernel='auto' runs "
+            f"{choose('auto', work).name!r} here, which can"
+        )
+    return KERNELS[name]
+
+
+def explain(name: str, work: Work) -> Plan:
+    """Say what `choose` chooses, why, and what it costs."""
+    kernel = choose(name, work)
+    operations, held = kernel.cost(work)
+    return Plan(kernel.name, _reason(name, kernel, work), operations, held)
+
+
+def _reason(name: str, chosen: Kernel, work: Work) -> str:
+    if name != "auto":
+        return f"it was asked for ({chosen.purpose})"
+    passed = [
+        f"{kernel.name} cannot do {gap}"
+        for kernel in KERNELS.values()
+        if (gap := kernel.gap(work)) is not None
+    ]
+    return "; ".join([*passed, chosen.purpose])

@@ -1,0 +1,96 @@
+"""What a kernel is, and what it says about itself."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+import torch
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from qkv.attention.result import Attended
+    from qkv.attention.work import Work
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Which kernel runs, why, and what it costs (forward, beyond what is given and returned).
+
+    operations counts a multiply-add as two. bytes is the largest working memory.
+    """
+
+    kernel: str
+    reason: str
+    operations: int
+    bytes: int
+
+    def __str__(self) -> str:
+        return (
+            f"kernel {self.kernel}: {self.reason}\n"
+            f"cost: {_scaled(self.operations, 1000, '')} operations, "
+            f"{_scaled(self.bytes, 1024, 'B')} of working memory"
+        )
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """One way to compute the equation, and what it covers. None covers all."""
+
+    name: str
+    target: str
+    purpose: str
+    families: tuple[str, ...] | None = None
+    normalizers: tuple[str, ...] | None = None
+    needs: tuple[str, ...] | None = None
+    reweights: bool = True
+    drops_out: bool = True
+    learns_bias: bool = True
+    holds_pairs: bool = True
+
+    @cached_property
+    def run(self) -> Callable[[Work], Attended]:
+        """The function, imported on first use."""
+        module, _, function = self.target.partition(":")
+        found: Callable[[Work], Attended] = getattr(import_module(module), function)
+        return found
+
+    def gap(self, work: Work) -> str | None:
+        """Name the first part of this work that the kernel cannot do; None if it does it all."""
+        slots = work.slots
+        if self.families is not None and slots.score.family not in self.families:
+            return f"score {type(slots.score).__name__}"
+        if self.normalizers is not None and slots.normalizer.name not in self.normalizers:
+            return f"normalizer {slots.normalizer.name!r}"
+        if self.needs is not None and work.need not in self.needs:
+            return f"need={work.need!r}"
+        if not self.reweights and slots.reweighter is not None:
+            return f"reweighter {type(slots.reweighter).__name__}"
+        if not self.drops_out and slots.dropout:
+            return f"dropout={slots.dropout}"
+        if not self.learns_bias and slots.bias is not None and slots.bias.requires_grad:
+            return "a bias that needs a gradient"
+        return None
+
+    def cost(self, work: Work) -> tuple[int, int]:
+        """Operations and bytes of this work."""
+        leading = torch.broadcast_shapes(
+            work.query.shape[:-2], work.key.shape[:-2], work.value.shape[:-2]
+        )
+        rows = torch.Size(leading).numel() * work.query.shape[-2]
+        pairs = rows * work.key.shape[-2]
+        per_pair, held = work.slots.score.pair_cost(work.key.shape[-1])
+        operations = pairs * (per_pair + 2 * work.value.shape[-1] + 5)  # 5: mask and softmax
+        item = max(work.query.element_size(), 4)
+        return operations, item * (pairs * (held + 1) if self.holds_pairs else rows)
+
+
+def _scaled(number: float, step: int, unit: str) -> str:
+    for prefix in ("", "k", "M", "G"):
+        if number < step:
+            return f"{number:.3g} {prefix}{unit}".rstrip()
+        number /= step
+    return f"{number:.3g} T{unit}"

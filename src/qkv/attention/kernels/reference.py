@@ -1,0 +1,47 @@
+"""The reference: the five stages in plain torch, differentiable as often as one likes."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import torch
+
+from qkv.attention.result import Attended
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from qkv.attention.work import Work
+
+
+def run(work: Work) -> Attended:
+    """score, mask and bias, normalise, reweight, read."""
+    slots, seen = work.slots, work.visible
+    energies = slots.score(work.query, work.key)
+    if slots.bias is not None:
+        energies = energies + slots.bias
+    if seen is not None:
+        energies = torch.where(seen.allowed, energies, -math.inf)
+    normalized = slots.normalizer(energies, stats=work.need == "stats")
+    weights = _revive(work, normalized.weights, 0.0)
+    mixed = weights if slots.reweighter is None else slots.reweighter(weights)
+    if slots.dropout:
+        mixed = torch.dropout(mixed, slots.dropout, train=True)
+    context = (mixed @ work.value.to(mixed.dtype)).to(work.value.dtype)
+    return Attended(
+        context,
+        weights.to(work.query.dtype) if work.need == "weights" else None,
+        _row(work, normalized.log_normalizer, -math.inf),
+        _row(work, normalized.log_prob, 0.0),
+    )
+
+
+def _revive(work: Work, weights: Tensor, dead: float) -> Tensor:
+    if work.visible is None or work.visible.dead is None:
+        return weights
+    return weights.masked_fill(work.visible.dead, dead)
+
+
+def _row(work: Work, rows: Tensor | None, dead: float) -> Tensor | None:
+    return None if rows is None else _revive(work, rows.unsqueeze(-1), dead).squeeze(-1)

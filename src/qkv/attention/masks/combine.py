@@ -1,0 +1,138 @@
+"""Masks composed: both rules, either rule, the opposite rule."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from qkv.attention.masks.mask import Mask, align
+
+if TYPE_CHECKING:
+    from jaxtyping import Bool, Int
+
+
+@dataclass(frozen=True, eq=False)
+class _Pair(Mask):
+    """Two rules. Abstract."""
+
+    left: Mask
+    right: Mask
+
+    def __post_init__(self) -> None:
+        for part in (self.left, self.right):
+            if not isinstance(part, Mask):
+                raise ValueError(
+                    f"masks combine with masks, got {type(part).__name__}: wrap a tensor in "
+                    "Mask.keep (True = may attend) or Mask.drop (True = may not)"
+                )
+
+    @property
+    def same_for_every_query(self) -> bool:
+        """Whether both look at the key alone."""
+        return self.left.same_for_every_query and self.right.same_for_every_query
+
+    def size(self) -> tuple[int | None, int | None]:
+        """The larger of what the two speak of."""
+        queries, keys = zip(self.left.size(), self.right.size(), strict=True)
+        return _larger(queries), _larger(keys)
+
+
+@dataclass(frozen=True, eq=False)
+class And(_Pair):
+    """Both rules allow it: `left & right`."""
+
+    def tensor(
+        self, queries: int, keys: int, device: torch.device | None = None
+    ) -> Bool[Tensor, "*batch T S"]:
+        """Where both are True."""
+        left, right = (m.tensor(queries, keys, device) for m in (self.left, self.right))
+        return torch.logical_and(*_same_rank(left, right, core=2))
+
+    def reachable(
+        self, keys: int, device: torch.device | None = None
+    ) -> Bool[Tensor, "*batch keys"]:
+        """Keys that both can reach: perhaps no single query reaches them by both."""
+        left, right = (m.reachable(keys, device) for m in (self.left, self.right))
+        return torch.logical_and(*_same_rank(left, right, core=1))
+
+    def select(self, rows: Int[Tensor, chosen]) -> Mask:
+        """Both parts' batch items."""
+        return And(self.left.select(rows), self.right.select(rows))
+
+    def __repr__(self) -> str:
+        return f"({self.left!r} & {self.right!r})"
+
+
+@dataclass(frozen=True, eq=False)
+class Or(_Pair):
+    """One rule allows it: `left | right`."""
+
+    def tensor(
+        self, queries: int, keys: int, device: torch.device | None = None
+    ) -> Bool[Tensor, "*batch T S"]:
+        """Where one is True."""
+        left, right = (m.tensor(queries, keys, device) for m in (self.left, self.right))
+        return torch.logical_or(*_same_rank(left, right, core=2))
+
+    def reachable(
+        self, keys: int, device: torch.device | None = None
+    ) -> Bool[Tensor, "*batch keys"]:
+        """Keys that one can reach."""
+        left, right = (m.reachable(keys, device) for m in (self.left, self.right))
+        return torch.logical_or(*_same_rank(left, right, core=1))
+
+    def select(self, rows: Int[Tensor, chosen]) -> Mask:
+        """Both parts' batch items."""
+        return Or(self.left.select(rows), self.right.select(rows))
+
+    def __repr__(self) -> str:
+        return f"({self.left!r} | {self.right!r})"
+
+
+@dataclass(frozen=True, eq=False)
+class Not(Mask):
+    """The rule forbids it: `~mask`."""
+
+    mask: Mask
+
+    @property
+    def same_for_every_query(self) -> bool:
+        """As the rule that is turned round."""
+        return self.mask.same_for_every_query
+
+    def tensor(
+        self, queries: int, keys: int, device: torch.device | None = None
+    ) -> Bool[Tensor, "*batch T S"]:
+        """Where the rule is False."""
+        return ~self.mask.tensor(queries, keys, device)
+
+    def reachable(
+        self, keys: int, device: torch.device | None = None
+    ) -> Bool[Tensor, "*batch keys"]:
+        """Known when the rule looks at the key alone; any key otherwise."""
+        if self.same_for_every_query:
+            return self.tensor(1, keys, device).squeeze(-2)
+        return torch.ones(keys, dtype=torch.bool, device=device)
+
+    def select(self, rows: Int[Tensor, chosen]) -> Mask:
+        """The opposite for these batch items."""
+        return Not(self.mask.select(rows))
+
+    def size(self) -> tuple[int | None, int | None]:
+        """As the rule that is turned round."""
+        return self.mask.size()
+
+    def __repr__(self) -> str:
+        return f"~{self.mask!r}"
+
+
+def _same_rank(left: Tensor, right: Tensor, core: int) -> tuple[Tensor, Tensor]:
+    leading = max(left.dim(), right.dim()) - core
+    return align(left, leading, core), align(right, leading, core)
+
+
+def _larger(sizes: tuple[int | None, ...]) -> int | None:
+    return max((size for size in sizes if size is not None), default=None)

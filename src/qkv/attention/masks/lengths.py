@@ -1,0 +1,67 @@
+"""Padding as lengths: the usual mask of a batch of sentences."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from qkv.attention.masks.mask import Mask
+
+if TYPE_CHECKING:
+    from jaxtyping import Bool, Int
+
+
+@dataclass(frozen=True, eq=False)
+class Lengths(Mask):
+    """Key j of batch item b may be met when j < n[b]. Build it with Mask.lengths."""
+
+    n: Int[Tensor, batch]
+
+    @property
+    def same_for_every_query(self) -> bool:
+        """Yes: only the key's position counts."""
+        return True
+
+    def tensor(
+        self, queries: int, keys: int, device: torch.device | None = None
+    ) -> Bool[Tensor, "batch 1 S"]:
+        """One row a batch item."""
+        return self.reachable(keys, device).unsqueeze(-2)
+
+    def reachable(
+        self, keys: int, device: torch.device | None = None
+    ) -> Bool[Tensor, "batch keys"]:
+        """The keys before the end."""
+        n = self.n.to(device)
+        return torch.arange(keys, device=n.device) < n.unsqueeze(-1)
+
+    def select(self, rows: Int[Tensor, chosen]) -> Mask:
+        """The lengths of these batch items."""
+        return Lengths(self.n[rows.to(self.n.device)])
+
+    def size(self) -> tuple[int | None, int | None]:
+        """Any number of queries; as many keys as the longest has."""
+        return None, max(1, int(self.n.max()))
+
+    def __repr__(self) -> str:
+        return f"Mask.lengths({self.n.tolist()})"
+
+
+def lengths(n: Int[Tensor, batch]) -> Lengths:
+    """Check the lengths and make the mask.
+
+    Raises:
+        ValueError: not a 1-D tensor of integers, or a negative length.
+    """
+    if not isinstance(n, Tensor) or n.dim() != 1 or n.is_floating_point() or n.dtype == torch.bool:
+        kind = f"{n.dtype} {list(n.shape)}" if isinstance(n, Tensor) else type(n).__name__
+        raise ValueError(
+            f"Mask.lengths takes one integer a batch item, a tensor [batch], got {kind}; "
+            "a boolean padding mask is Mask.keep(t[:, None, :])"
+        )
+    if bool((n < 0).any()):
+        raise ValueError(f"lengths are 0 or more, got {n.tolist()}")
+    return Lengths(n)

@@ -1,0 +1,118 @@
+"""What a mask is: a rule saying which query i and key j may meet."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from jaxtyping import Bool, Int
+
+
+class Mask(ABC):
+    """Which pairs (query i, key j) may meet; True always reads "may attend". Abstract.
+
+    Built by the static methods below, composed with `&`, `|` and `~`; printing one draws it.
+
+    A mask's leading dimensions are read from the left, batch first: a [batch, T, S] mask serves
+    queries [batch, heads, T, dim] as well. Dimensions of size 1 stretch.
+    """
+
+    @staticmethod
+    def keep(tensor: Bool[Tensor, "*batch queries keys"]) -> Mask:
+        """True = may attend, as in `scaled_dot_product_attention`."""
+        return import_module("qkv.attention.masks.keep").keep(tensor)
+
+    @staticmethod
+    def drop(tensor: Bool[Tensor, "*batch queries keys"]) -> Mask:
+        """True = may not attend, as in `nn.MultiheadAttention` and `nn.Transformer`."""
+        return import_module("qkv.attention.masks.keep").drop(tensor)
+
+    @staticmethod
+    def lengths(lengths: Int[Tensor, batch]) -> Mask:
+        """Key j of batch item b may be met when j < lengths[b]."""
+        return import_module("qkv.attention.masks.lengths").lengths(lengths)
+
+    @staticmethod
+    def causal(offset: int = 0) -> Mask:
+        """Query i may meet key j when j <= i + offset.
+
+        With a cache the last query sees the last key: offset = number of keys - number of queries.
+        """
+        return import_module("qkv.attention.masks.causal").Causal(offset)
+
+    @property
+    @abstractmethod
+    def same_for_every_query(self) -> bool:
+        """Whether the rule looks at the key alone."""
+
+    @abstractmethod
+    def tensor(
+        self, queries: int, keys: int, device: torch.device | None = None
+    ) -> Bool[Tensor, "*batch T S"]:
+        """The rule as a tensor, at least 2-D, whose dimensions may be 1 where they stretch."""
+
+    @abstractmethod
+    def reachable(
+        self, keys: int, device: torch.device | None = None
+    ) -> Bool[Tensor, "*batch keys"]:
+        """Which keys some query may meet, however many queries come; True when in doubt."""
+
+    @abstractmethod
+    def select(self, rows: Int[Tensor, chosen]) -> Mask:
+        """The mask of these batch items; a part without a batch stays as it is."""
+
+    @abstractmethod
+    def size(self) -> tuple[int | None, int | None]:
+        """Queries and keys that the mask itself speaks of; None where any number will do."""
+
+    def dense(
+        self, queries: int, keys: int, device: torch.device | None = None
+    ) -> Bool[Tensor, "*batch queries keys"]:
+        """The whole mask; True = may attend."""
+        tensor = self.tensor(queries, keys, device)
+        return tensor.expand(*tensor.shape[:-2], queries, keys)
+
+    def density(self, queries: int, keys: int) -> float:
+        """The share of pairs that may meet."""
+        return self.dense(queries, keys).double().mean().item()
+
+    def draw(self, queries: int | None = None, keys: int | None = None) -> str:
+        """The mask as text, one line a query: a filled square for a pair that may meet."""
+        text: str = import_module("qkv.attention.masks.draw").draw(self, queries, keys)
+        return text
+
+    def __str__(self) -> str:
+        return self.draw()
+
+    def __and__(self, other: Mask) -> Mask:
+        return import_module("qkv.attention.masks.combine").And(self, other)
+
+    def __or__(self, other: Mask) -> Mask:
+        return import_module("qkv.attention.masks.combine").Or(self, other)
+
+    def __invert__(self) -> Mask:
+        return import_module("qkv.attention.masks.combine").Not(self)
+
+    def __bool__(self) -> bool:
+        raise ValueError(
+            "a mask is not true or false: combine masks with & | ~, not with and, or, not"
+        )
+
+
+def align(tensor: Tensor, leading: int, core: int = 2) -> Tensor:
+    """Read leading dimensions from the left: [batch, T, S] -> [batch, 1, T, S] for leading=2."""
+    own = tensor.dim() - core
+    if own in (0, leading):
+        return tensor
+    if own > leading:
+        raise ValueError(
+            f"the mask has {own} leading dimension(s), {list(tensor.shape[:own])}, but queries "
+            f"and keys have {leading}: give them the batch dimension, or take it off the mask"
+        )
+    batch, rest = tensor.shape[:own], tensor.shape[own:]
+    return tensor.reshape(*batch, *(1,) * (leading - own), *rest)

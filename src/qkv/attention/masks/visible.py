@@ -1,0 +1,84 @@
+"""A mask drawn for one attention: what every kernel needs to know about it, found once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from qkv.attention.masks.mask import align
+
+if TYPE_CHECKING:
+    from jaxtyping import Bool, Int
+
+    from qkv.attention.masks.mask import Mask
+
+
+@dataclass(frozen=True, eq=False)
+class Visible:
+    """Which pairs may meet, in the leading dimensions of one attention.
+
+    allowed: True = may meet. A dead row, one that may meet nothing, is opened here, so that no
+        kernel meets a row without a finite energy; what comes out of it is replaced by zeros.
+    dead: the dead rows; None when there are none.
+    hidden: keys that no query may meet; None when there are none.
+    """
+
+    allowed: Bool[Tensor, "*batch T keys"]
+    dead: Bool[Tensor, "*batch T 1"] | None
+    hidden: Bool[Tensor, "*batch keys"] | None
+
+    def select(self, rows: Int[Tensor, chosen]) -> Visible:
+        """The same for these batch items."""
+        allowed, dead, hidden = (
+            part if part is None or part.dim() < least or part.shape[0] == 1 else part[rows]
+            for part, least in ((self.allowed, 3), (self.dead, 3), (self.hidden, 2))
+        )
+        assert allowed is not None
+        return Visible(allowed, dead, hidden)
+
+    def hide_rows(self, query: Tensor) -> Tensor:
+        """Empty the queries that may meet nothing, so that a NaN in one reaches no gradient."""
+        return query if self.dead is None else query.masked_fill(_fit(self.dead, query), 0)
+
+    def hide_columns(self, key: Tensor) -> Tensor:
+        """Empty the keys or values that nobody may meet: 0 * NaN is NaN, so they are replaced."""
+        return key if self.hidden is None else hide(key, self.hidden)
+
+
+def drawn(
+    mask: Mask, queries: int, keys: int, leading: int, device: torch.device
+) -> Visible | None:
+    """Draw the mask for queries and keys with this many leading dimensions; None: all may meet."""
+    keep = align(mask.tensor(queries, keys, device), leading)
+    return visible(keep.expand(*keep.shape[:-1], keys))
+
+
+def visible(keep: Bool[Tensor, "*batch T keys"]) -> Visible | None:
+    """Find the dead rows and hidden columns of a drawn mask; None when it forbids nothing."""
+    bytes_ = keep.view(torch.uint8)  # reductions over bytes run ten times faster than over booleans
+    if bytes_.amin().item():
+        return None
+    living = bytes_.amax(-1, keepdim=True)
+    met = bytes_.amax(-2)
+    dead = None if living.amin().item() else living == 0
+    hidden = None if met.amin().item() else met == 0
+    return Visible(keep if dead is None else keep | dead, dead, hidden)
+
+
+def hide(rows: Tensor, hidden: Bool[Tensor, "*batch rows"]) -> Tensor:
+    """Replace the hidden rows of [..., rows, dim] by zeros, forward and backward."""
+    return rows.masked_fill(_fit(hidden.unsqueeze(-1), rows), 0)
+
+
+def _fit(flags: Tensor, rows: Tensor) -> Tensor:
+    """Reduce flags over leading dimensions that `rows` shares: hidden only if hidden in all."""
+    shared = range(flags.dim() - rows.dim())
+    for _ in shared:
+        flags = flags.all(0)
+    for axis in range(-flags.dim(), -2):
+        if rows.shape[axis] == 1 and flags.shape[axis] > 1:
+            flags = flags.all(axis, keepdim=True)
+    return flags

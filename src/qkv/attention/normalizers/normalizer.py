@@ -1,0 +1,36 @@
+"""What a normaliser is."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, ClassVar, NamedTuple
+
+from torch import nn
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
+    from torch import Tensor
+
+
+class Normalized(NamedTuple):
+    """The weights and what the normaliser knows about them; None for what it has not."""
+
+    weights: Float[Tensor, "*batch queries keys"]
+    log_normalizer: Float[Tensor, "*batch queries"] | None = None
+    log_prob: Float[Tensor, "*batch queries"] | None = None
+
+
+class Normalizer(nn.Module, ABC):
+    """alpha = normalize(e), row by row. Abstract.
+
+    A forbidden pair comes as -inf and must get weight 0. Every row that comes has at least one
+    finite energy: rows that may attend to nothing are taken care of by the caller.
+    """
+
+    name: ClassVar[str]
+
+    @abstractmethod
+    def forward(
+        self, energies: Float[Tensor, "*batch queries keys"], *, stats: bool
+    ) -> Normalized:
+        """Return the weights; with `stats`, also the log-normaliser where there is one."""

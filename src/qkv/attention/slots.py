@@ -1,0 +1,63 @@
+"""The five slots of the equation, as one value."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+
+from torch import Tensor, nn
+
+from qkv.attention.checks import check_bias
+from qkv.attention.normalizers import build as build_normalizer
+from qkv.attention.normalizers.normalizer import Normalizer
+from qkv.attention.registry import find
+from qkv.attention.scores import SCORES
+from qkv.attention.scores.score import Score
+
+
+@dataclass(frozen=True, eq=False)
+class Slots:
+    """score, bias, normalizer, reweighter; and the dropout that only a training module sets."""
+
+    score: Score
+    normalizer: Normalizer
+    bias: Tensor | None = None
+    reweighter: nn.Module | None = None
+    dropout: float = 0.0
+
+
+def fill(
+    score: str | Score,
+    bias: Tensor | None,
+    normalizer: str | Normalizer,
+    reweighter: nn.Module | None,
+) -> Slots:
+    """Turn names into parts.
+
+    Raises:
+        ValueError: an unknown name, a name whose score has parameters, or a bias that is a mask.
+    """
+    check_bias(bias)
+    return Slots(
+        _named_score(score) if isinstance(score, str) else score,
+        _named_normalizer(normalizer) if isinstance(normalizer, str) else normalizer,
+        bias,
+        reweighter,
+    )
+
+
+@cache
+def _named_score(name: str) -> Score:
+    built: type[Score] = find("score", name, SCORES)
+    if built.has_parameters:
+        raise ValueError(
+            f"score {name!r} has parameters, so its name is not enough: pass an object, "
+            f"qkv.scores.{built.__name__}(...) or "
+            f"qkv.scores.build({name!r}, query_dim=..., key_dim=...)"
+        )
+    return built.sized(1, 1, 1)
+
+
+@cache
+def _named_normalizer(name: str) -> Normalizer:
+    return build_normalizer(name)

@@ -1,0 +1,104 @@
+"""`qkv evaluate RUN`: translate a test set and measure the result."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import tyro
+
+from qkv.cli.translate import config_of
+from qkv.config import DataConfig, SearchConfig
+
+if TYPE_CHECKING:
+    from qkv.data import Pairs
+    from qkv.evaluate import Evaluation
+    from qkv.run import Run
+
+DESCRIPTION = """Translate the sources of a split and hold the outputs against its references.
+
+BLEU and chrF are sacrebleu's, on detokenised text, with their signatures. WER is the share of
+outputs that equal none of their references, PER the edits a reference token; both in percent.
+"""
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """What `qkv evaluate` takes."""
+
+    run: tyro.conf.Positional[Path]
+    """The run folder."""
+    split: str = "test"
+    """train, dev, test, or a split that the corpus names (`qkv data`)."""
+    metrics: tuple[str, ...] = ("bleu", "chrf")
+    """bleu, chrf, chrf++, ter, wer, per, accuracy."""
+    limit: int = 0
+    """Only the first pairs; 0: all."""
+    by_length: bool = False
+    """Add a table by the length of the source, in words."""
+    json: bool = False
+    """Print JSON."""
+    output: Path | None = None
+    """Write the outputs, a line each."""
+    data: DataConfig = field(default_factory=DataConfig)
+    """Where the pairs are; the defaults are those of the run."""
+    search: SearchConfig = field(default_factory=SearchConfig)
+    """How to search; the defaults are those of the run."""
+
+
+def run(words: list[str]) -> int:
+    """Evaluate."""
+    config = config_of(words)
+    arguments = tyro.cli(
+        Arguments,
+        prog="qkv evaluate",
+        description=DESCRIPTION,
+        args=words,
+        default=Arguments(tyro.MISSING, data=config.data, search=config.search),
+    )
+    from qkv.data import load_pairs
+    from qkv.files import write_atomically
+    from qkv.run import load
+
+    loaded = load(arguments.run)
+    pairs = load_pairs(arguments.data, arguments.split)
+    if arguments.limit:
+        pairs = pairs.first(arguments.limit)
+    started = time.monotonic()
+    outputs, result = measure(
+        loaded, pairs, arguments.metrics, search=arguments.search, by_length=arguments.by_length
+    )
+    seconds = time.monotonic() - started
+    if arguments.output:
+        write_atomically(arguments.output, "".join(f"{line}\n" for line in outputs).encode())
+    print(json.dumps(result.json(), ensure_ascii=False) if arguments.json else result)
+    rate = f"{len(pairs)} sources in {seconds:.1f} s ({len(pairs) / seconds:.1f} a second)"
+    print(f"qkv evaluate: {rate}", file=sys.stderr)
+    return 0
+
+
+def measure(
+    run: Run,
+    pairs: Pairs,
+    metrics: Sequence[str],
+    *,
+    search: SearchConfig | None = None,
+    by_length: bool = False,
+) -> tuple[list[str], Evaluation]:
+    """Translate the pairs' sources, and return the outputs and their scores."""
+    from tqdm import tqdm
+
+    from qkv.evaluate import evaluate
+
+    bar = tqdm(total=len(pairs), unit=" sources", leave=False, disable=not sys.stderr.isatty())
+    with bar:
+        found = run.translate(pairs.sources, search=search, progress=bar.update)
+    outputs = [translations[0].text for translations in found]
+    references = [list(pair.references) for pair in pairs]
+    sources = pairs.sources if by_length else None
+    return outputs, evaluate(outputs, references, metrics, sources)

@@ -1,0 +1,78 @@
+"""`qkv VERB ...`: find the verb's module and run it."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import sys
+from importlib import import_module
+from importlib.metadata import version
+
+VERBS = {
+    "demo": "train letters to phonemes in minutes, and see where the model looked",
+    "train": "fit a model to pairs, as a config says",
+    "translate": "turn lines of text into lines of text",
+    "score": "give the log-probability of targets that are known",
+    "align": "say which source word each target word came from",
+    "evaluate": "translate a test set and measure the result",
+    "data": "list the named corpora, or look at the pairs of a config",
+}
+
+USAGE_ERROR = 2
+INTERRUPTED = 130
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run a verb and return the exit status.
+
+    0: done. 1: the input or the files are wrong; one line on stderr says how. 2: the command line
+    is wrong. 130: interrupted.
+    """
+    words = sys.argv[1:] if arguments is None else arguments
+    if not words or words[0] in ("-h", "--help", "help"):
+        print(usage())
+        return 0 if words else USAGE_ERROR
+    if words[0] == "--version":
+        print(f"qkv {version('qkv')}")
+        return 0
+    verb, *rest = words
+    if verb not in VERBS:
+        near = difflib.get_close_matches(verb, VERBS, n=1)
+        hint = f" Did you mean {near[0]!r}?" if near else ""
+        print(f"qkv: no verb {verb!r}; there are: {', '.join(VERBS)}.{hint}", file=sys.stderr)
+        return USAGE_ERROR
+    return guarded(verb, rest)
+
+
+def guarded(verb: str, rest: list[str]) -> int:
+    """Run a verb; say user errors in a line, and let a closed pipe end it quietly."""
+    try:
+        status: int = import_module(f"qkv.cli.{verb}").run(rest)
+        sys.stdout.flush()
+        return status
+    except ValueError as error:
+        print(f"qkv {verb}: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print(f"qkv {verb}: interrupted", file=sys.stderr)
+        return INTERRUPTED
+    except BrokenPipeError:  # the reader, such as head, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def usage() -> str:
+    """Return the list of verbs."""
+    width = max(map(len, VERBS))
+    lines = [f"  {verb:<{width}}  {text}" for verb, text in VERBS.items()]
+    return "\n".join(
+        [
+            "usage: qkv VERB ...",
+            "",
+            "Attention mechanisms as one equation, and sequence-to-sequence models built on it.",
+            "",
+            *lines,
+            "",
+            "`qkv VERB --help` says more.",
+        ]
+    )

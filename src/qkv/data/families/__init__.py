@@ -1,0 +1,1 @@
+"""One loader a family of corpora; `qkv.data.corpora` lists them."""

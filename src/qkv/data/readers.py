@@ -1,0 +1,169 @@
+"""Read pairs from one TSV file or two parallel files, and say what is wrong with them."""
+
+from __future__ import annotations
+
+import codecs
+import difflib
+import gzip
+import lzma
+import zlib
+from collections.abc import Iterator
+from itertools import zip_longest
+from pathlib import Path
+from typing import Literal
+
+from qkv.data.pairs import Pair, Pairs, Problem, Report
+
+_GZIP, _XZ = b"\x1f\x8b", b"\xfd7zXZ\x00"
+_ALONE = "line without partner"
+_SIDES = ("source", "target")
+
+Row = tuple[str, ...]
+
+
+def read_pairs(files: tuple[str, ...], invalid: Literal["refuse", "skip"] = "refuse") -> Pairs:
+    """Read `source<TAB>target` lines from one file, or line i of one file with line i of another.
+
+    UTF-8, with or without a byte-order mark; \\n or \\r\\n; plain, gzip or xz (told by content).
+    Text is kept as it stands, outer spaces included.
+
+    Raises: ValueError if a file is missing or damaged, if a line is no pair (unless `invalid` is
+    "skip"), or if no pair is left; it names the file, the line and the way out.
+    """
+    if len(files) not in (1, 2):
+        raise ValueError(
+            f"{len(files)} files given: {', '.join(files) or 'none'}; give one TSV file "
+            "(source<TAB>target on each line), or two parallel files (source, target)"
+        )
+    lines = _parallel(files[0], files[1]) if len(files) == 2 else _columns(files[0], _SIDES)
+    rows, report = _sift(lines, " + ".join(files), invalid)
+    return Pairs(tuple(Pair(row[0], row[1], line) for line, row in rows), report)
+
+
+def read_columns(
+    file: str,
+    names: tuple[str, ...],
+    invalid: Literal["refuse", "skip"] = "refuse",
+    *,
+    repeat_last: bool = False,
+) -> tuple[list[tuple[int, Row]], Report]:
+    """Read a TSV of columns with these names, none of them empty: line numbers and rows.
+
+    repeat_last: the last column may come several times.
+
+    Raises: ValueError as read_pairs.
+    """
+    return _sift(_columns(file, names, repeat_last=repeat_last), file, invalid)
+
+
+def _sift(
+    lines: Iterator[Row | Problem], origin: str, invalid: Literal["refuse", "skip"]
+) -> tuple[list[tuple[int, Row]], Report]:
+    """Part the rows from the problems; refuse problems if that is wanted."""
+    report = Report(origin)
+    rows = []
+    for number, found in enumerate(lines, 1):
+        report.read = number
+        if isinstance(found, Problem):
+            report.add(found)
+        else:
+            rows.append((number, found))
+    report.kept = len(rows)
+    if report.problems and invalid == "refuse":
+        raise ValueError(
+            f"{report.examples[0]}\nin all:\n{report}\n"
+            'mend the lines, or set data.invalid = "skip" to leave them out'
+        )
+    if not rows:
+        raise ValueError(f"no pairs in the data:\n{report}")
+    return rows, report
+
+
+def _columns(
+    file: str, names: tuple[str, ...], *, repeat_last: bool = False
+) -> Iterator[Row | Problem]:
+    for number, line in enumerate(_lines(file), 1):
+        if isinstance(line, Problem):
+            yield line
+            continue
+        columns = tuple(line.split("\t"))
+        more = len(columns) - len(names)
+        if more < 0 or (more > 0 and not repeat_last):
+            detail = f"{len(columns)}, wanted {len(names)} ({'<TAB>'.join(names)})"
+            yield Problem(file, number, "wrong number of columns", detail)
+        else:
+            called = names + names[-1:] * more
+            yield _filled(columns, called, (file,) * len(called), number)
+
+
+def _parallel(source: str, target: str) -> Iterator[Row | Problem]:
+    both = zip_longest(_lines(source), _lines(target))
+    for number, (left, right) in enumerate(both, 1):
+        if isinstance(left, Problem):
+            yield left
+        elif isinstance(right, Problem):
+            yield right
+        elif left is None:
+            yield Problem(target, number, _ALONE, f"{source} ends before this line")
+        elif right is None:
+            yield Problem(source, number, _ALONE, f"{target} ends before this line")
+        else:
+            yield _filled((left, right), _SIDES, (source, target), number)
+
+
+def _filled(
+    row: Row, names: tuple[str, ...], files: tuple[str, ...], number: int
+) -> Row | Problem:
+    for text, name, file in zip(row, names, files, strict=True):
+        if not text.strip():
+            return Problem(file, number, f"empty {name}", repr(text))
+    return row
+
+
+def _lines(file: str) -> Iterator[str | Problem]:
+    data = _content(file).removeprefix(codecs.BOM_UTF8)
+    # Only \n ends a line: str.splitlines would also break at U+2028 and others inside a text.
+    for number, raw in enumerate(data.removesuffix(b"\n").split(b"\n") if data else (), 1):
+        try:
+            line = raw.removesuffix(b"\r").decode("utf-8")
+        except UnicodeDecodeError as error:
+            detail = (
+                f"byte {error.start + 1} of the line is 0x{raw[error.start]:02x}; {error.reason}"
+            )
+            yield Problem(file, number, "not UTF-8", detail)
+            continue
+        if "\0" in line:
+            yield Problem(file, number, "NUL", f"character {line.index(chr(0)) + 1} of the line")
+        else:
+            yield line
+
+
+def _content(file: str) -> bytes:
+    path = Path(file)
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        raise ValueError(f"no such file: {file}{_near(path)}") from None
+    except OSError as error:
+        raise ValueError(f"{file}: cannot be read ({error.strerror})") from None
+    try:
+        if data.startswith(_GZIP):
+            data = gzip.decompress(data)
+        elif data.startswith(_XZ):
+            data = lzma.decompress(data)
+    except (EOFError, OSError, zlib.error, lzma.LZMAError) as error:
+        raise ValueError(f"{file}: the compressed file is damaged ({error})") from None
+    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        raise ValueError(f"{file}: is UTF-16; write it as UTF-8 (iconv -f UTF-16 -t UTF-8 {file})")
+    return data
+
+
+def _near(path: Path) -> str:
+    folder = path.parent
+    if not folder.is_dir():
+        return f"; there is no folder {folder}" + (
+            _near(folder) if folder.parent != folder else ""
+        )
+    names = sorted(entry.name for entry in folder.iterdir())
+    near = difflib.get_close_matches(path.name, names, n=3, cutoff=0.5)
+    return f"; did you mean {' or '.join(str(folder / name) for name in near)}?" if near else ""

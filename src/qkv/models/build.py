@@ -1,0 +1,34 @@
+"""From a config to a model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from qkv.config import ModelConfig, TransformerConfig
+from qkv.models.luong import Luong
+from qkv.models.model import EncoderDecoder
+from qkv.models.rnnenc import RNNenc
+from qkv.models.rnnsearch import RNNsearch
+from qkv.models.transformer import Transformer
+
+MODELS: dict[str, Callable[[Any, int, int], EncoderDecoder]] = {
+    "rnnenc": RNNenc,
+    "rnnsearch": RNNsearch,
+    "luong": Luong,
+    "transformer": Transformer,
+}
+
+
+def build_model(
+    config: ModelConfig, source_size: int, target_size: int, *, shared: bool = False
+) -> EncoderDecoder:
+    """Build the model that a config names, for vocabularies of these sizes.
+
+    shared: both sides have one vocabulary, so a Transformer that ties its embeddings ties all.
+    """
+    model = MODELS[config.kind](config, source_size, target_size)
+    if shared and isinstance(config, TransformerConfig) and config.tie_embeddings:
+        assert isinstance(model, Transformer)
+        model.share_embeddings()
+    return model

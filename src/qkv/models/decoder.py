@@ -1,0 +1,63 @@
+"""What search asks of a model: start, then one step at a time.
+
+A batch holds B sentences with K hypotheses each. A model keeps what it needs in a `State`, a
+value; search decides which hypotheses go on.
+Greedy search, beam search and sampling need nothing else, so every model serves all three.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple, Protocol
+
+from jaxtyping import Float, Int
+from torch import Tensor
+
+
+class State(Protocol):
+    """All that a decoder remembers of the hypotheses of a batch. A value: nothing changes it."""
+
+    def select(
+        self,
+        sentences: Int[Tensor, " kept"],
+        beams: Int[Tensor, "kept beams"],
+    ) -> State:
+        """Return the state of the hypotheses that go on.
+
+        sentences: the rows of the batch that stay; the others are finished.
+        beams: for each kept sentence, which of its hypotheses each new one continues. One may be
+            continued many times or never, and their number may change: K = 1 after `start`.
+        """
+        ...
+
+
+class Step(NamedTuple):
+    """The distribution of the next token of every hypothesis.
+
+    log_probs: log p(y_i | y_<i, x), normalised over the whole vocabulary.
+    state: the hypotheses with `tokens` read.
+    attention: this step's row of alignment, already reduced over layers and heads by the model,
+        zero on padding; None for a model without attention.
+    """
+
+    log_probs: Float[Tensor, "batch beams vocabulary"]
+    state: State
+    attention: Float[Tensor, "batch beams source"] | None
+
+
+class Decoder(Protocol):
+    """A model that can be searched."""
+
+    def start(
+        self,
+        source: Int[Tensor, "batch source"],
+        lengths: Int[Tensor, " batch"],
+    ) -> State:
+        """Read the sources (ids that end with EOS, then pads) and hold one empty hypothesis each.
+
+        lengths: the true length of each source, its EOS counted.
+        """
+        ...
+
+    def step(self, tokens: Int[Tensor, "batch beams"], state: State) -> Step:
+        """Read the last token of every hypothesis (BOS at first) and predict the next one."""
+        ...

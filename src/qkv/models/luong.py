@@ -1,0 +1,127 @@
+"""Effective approaches to attention-based translation (Luong, Pham and Manning 2015)."""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from qkv.attention import Mask
+from qkv.config import LuongConfig
+from qkv.models.encoders import RecurrentEncoder
+from qkv.models.model import Forced
+from qkv.models.output import LinearOutput
+from qkv.models.parts import build_attention
+from qkv.models.recurrent import RecurrentDecoder, RecurrentState
+
+
+class Luong(RecurrentDecoder):
+    """A stacked LSTM whose top state attends, then speaks.
+
+        h_t = LSTM(h_{t-1}, [E y_{t-1}; h~_{t-1}])                     (h~: only with input feeding)
+        a_t = softmax(score(h_t, h_s)),   c_t = a_t h_s                              (eqs. 7 and 8)
+        h~_t = tanh(W_c [c_t; h_t]),   p(y_t) = softmax(W_s h~_t)                    (eqs. 5 and 6)
+
+    The decoder starts from the encoder's last states (bidirectional: projected to its width).
+    """
+
+    attends = True
+
+    def __init__(self, config: LuongConfig, source_size: int, target_size: int) -> None:
+        super().__init__()
+        self.encoder = RecurrentEncoder(
+            source_size,
+            config.embedding,
+            config.hidden,
+            cell="lstm",
+            layers=config.layers,
+            bidirectional=config.bidirectional,
+            dropout=config.dropout,
+        )
+        width = self.encoder.width
+        self.input_feeding = config.input_feeding
+        self.target_embedding = nn.Embedding(target_size, config.embedding, padding_idx=0)
+        self.dropout = nn.Dropout(config.dropout)
+        self.bridge = nn.Linear(width, config.hidden) if config.bidirectional else nn.Identity()
+        self.recurrence = nn.LSTM(
+            config.embedding + (config.hidden if config.input_feeding else 0),
+            config.hidden,
+            num_layers=config.layers,
+            batch_first=True,
+            dropout=config.dropout if config.layers > 1 else 0.0,
+        )
+        self.attention = build_attention(config.attention, config.hidden, width)
+        self.combine = nn.Linear(width + config.hidden, config.hidden, bias=False)
+        self.output = LinearOutput(
+            config.hidden,
+            target_size,
+            dropout=config.dropout,
+            tied=self.target_embedding if config.tie_embeddings else None,
+        )
+
+    def start(
+        self, source: Int[Tensor, "batch source"], lengths: Int[Tensor, " batch"]
+    ) -> RecurrentState:
+        """Encode; the state is the attentional vector, the hidden layers and their cells."""
+        annotations = self.encoder(source, lengths)
+        hidden = self.bridge(annotations.final).unsqueeze(2)
+        cells = self.bridge(annotations.cells).unsqueeze(2)
+        memory = self.attention.prepare(annotations.states, mask=Mask.lengths(lengths))
+        return RecurrentState(
+            (torch.zeros_like(hidden[-1]), *hidden.unbind(0), *cells.unbind(0)), memory
+        )
+
+    def force(
+        self,
+        source: Int[Tensor, "batch source"],
+        lengths: Int[Tensor, " batch"],
+        target: Int[Tensor, "batch time"],
+        *,
+        need_attention: bool = False,
+    ) -> Forced:
+        """Without input feeding nothing comes between the steps: one call for all of them."""
+        if self.input_feeding:
+            return super().force(source, lengths, target, need_attention=need_attention)
+        state = self.start(source, lengths)
+        embedded = self.dropout(self.target_embedding(target))
+        outputs, _ = self.recurrence(embedded, self._pack(state))
+        return self._attend(outputs, state, need_attention=need_attention)
+
+    def advance(
+        self,
+        embedded: Float[Tensor, "batch beams embedding"],
+        state: RecurrentState,
+        *,
+        need_attention: bool,
+    ) -> tuple[Forced, RecurrentState]:
+        """See `RecurrentDecoder.advance`."""
+        fed = state.hidden[0]
+        inputs = torch.cat([embedded, fed], dim=-1) if self.input_feeding else embedded
+        outputs, final = self.recurrence(inputs.flatten(0, 1).unsqueeze(1), self._pack(state))
+        shape = embedded.shape[:2]
+        forced = self._attend(
+            outputs.squeeze(1).unflatten(0, shape), state, need_attention=need_attention
+        )
+        layers = tuple(layer.unflatten(0, shape) for stack in final for layer in stack)
+        return forced, RecurrentState((forced.features, *layers), state.memory)
+
+    def _pack(self, state: RecurrentState) -> tuple[Tensor, Tensor]:
+        """Give torch its two [layers, batch, hidden] from our tuple."""
+        stacked = torch.stack([layer.flatten(0, 1) for layer in state.hidden[1:]])
+        hidden, cells = stacked.chunk(2)
+        return hidden.contiguous(), cells.contiguous()
+
+    def _attend(
+        self,
+        outputs: Float[Tensor, "batch queries hidden"],
+        state: RecurrentState,
+        *,
+        need_attention: bool,
+    ) -> Forced:
+        """From the current states to attentional vectors; positions are queries, and so are beams."""
+        assert state.memory is not None
+        attended = self.attention.attend(
+            outputs, state.memory, need="weights" if need_attention else "context"
+        )
+        combined = torch.cat([attended.context, outputs], dim=-1)
+        return Forced(torch.tanh(self.combine(combined)), attended.weights)

@@ -1,0 +1,64 @@
+"""What every encoder-decoder is to training and to search."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import NamedTuple
+
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from qkv.models.decoder import State, Step
+
+
+class Forced(NamedTuple):
+    """A decoder's pass over given target tokens.
+
+    features: what the output layer reads, [batch, time, features].
+    attention: the rows of alignment, [batch, time, source], or None where the model has none or
+        they were not asked for.
+    """
+
+    features: Float[Tensor, "batch time features"]
+    attention: Float[Tensor, "batch time source"] | None
+
+
+class EncoderDecoder(nn.Module, ABC):
+    """p(y | x) = prod_i p(y_i | y_<i, x).
+
+    Two ways through the same parameters: `force` reads a whole known target (training, scoring,
+    alignment), `start` and `step` extend unknown ones (search). Both give the same numbers.
+    `output` is apart, so that a loss computes it for real tokens only.
+    """
+
+    output: nn.Module
+    attends: bool
+
+    @abstractmethod
+    def force(
+        self,
+        source: Int[Tensor, "batch source"],
+        lengths: Int[Tensor, " batch"],
+        target: Int[Tensor, "batch time"],
+        *,
+        need_attention: bool = False,
+    ) -> Forced:
+        """Read `target` (from the begin symbol on) and return the features that predict each next token."""
+
+    @abstractmethod
+    def start(self, source: Int[Tensor, "batch source"], lengths: Int[Tensor, " batch"]) -> State:
+        """Encode the sources; the state holds one empty hypothesis for each."""
+
+    @abstractmethod
+    def step(self, tokens: Int[Tensor, "batch beams"], state: State) -> Step:
+        """Append a token to every hypothesis and return the distribution of the next one."""
+
+    def forward(
+        self,
+        source: Int[Tensor, "batch source"],
+        lengths: Int[Tensor, " batch"],
+        target: Int[Tensor, "batch time"],
+    ) -> Float[Tensor, "batch time vocabulary"]:
+        """Return the logits of each next token."""
+        logits: Tensor = self.output(self.force(source, lengths, target).features)
+        return logits

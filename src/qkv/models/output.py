@@ -1,0 +1,58 @@
+"""Output layers: from a decoder's features to logits over the vocabulary."""
+
+from __future__ import annotations
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+
+class LinearOutput(nn.Module):
+    """logits = W features + b; with `tied`, W is the target embedding (Press and Wolf 2017)."""
+
+    def __init__(
+        self, features: int, vocabulary: int, *, dropout: float, tied: nn.Embedding | None = None
+    ) -> None:
+        super().__init__()
+        self.dropout = nn.Dropout(dropout)
+        self.bridge: nn.Module = nn.Identity()
+        self.project = nn.Linear(features, vocabulary)
+        if tied is not None:
+            if features != tied.embedding_dim:
+                self.bridge = nn.Linear(features, tied.embedding_dim, bias=False)
+            self.project = nn.Linear(tied.embedding_dim, vocabulary)
+            self.project.weight = tied.weight
+
+    def forward(self, features: Float[Tensor, "*batch features"]) -> Float[Tensor, "*batch words"]:
+        """Return the logits."""
+        logits: Tensor = self.project(self.bridge(self.dropout(features)))
+        return logits
+
+
+class MaxoutOutput(nn.Module):
+    """Deep output with one maxout layer (Bahdanau et al. 2015, appendix A.2.2).
+
+        t~ = U_o s_i + V_o E y_{i-1} + C_o c_i,   t_k = max(t~_{2k-1}, t~_{2k}),   logits = W_o t
+
+    The features are s_i, E y_{i-1} and c_i side by side.
+
+    Differs from the paper: reads s_i, as its eq. 4 says, where its appendix writes s_{i-1}; a bias.
+    """
+
+    def __init__(
+        self,
+        features: int,
+        maxout: int,
+        vocabulary: int,
+        *,
+        dropout: float,
+        tied: nn.Embedding | None = None,
+    ) -> None:
+        super().__init__()
+        self.hidden = nn.Linear(features, 2 * maxout)
+        self.linear = LinearOutput(maxout, vocabulary, dropout=dropout, tied=tied)
+
+    def forward(self, features: Float[Tensor, "*batch features"]) -> Float[Tensor, "*batch words"]:
+        """Return the logits."""
+        maxima = self.hidden(features).unflatten(-1, (-1, 2)).amax(-1)
+        logits: Tensor = self.linear(maxima)
+        return logits

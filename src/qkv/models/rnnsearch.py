@@ -1,0 +1,82 @@
+"""RNNsearch: learn to align and translate (Bahdanau, Cho and Bengio 2015)."""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from qkv.attention import Mask
+from qkv.config import RNNsearchConfig
+from qkv.models.encoders import RecurrentEncoder
+from qkv.models.model import Forced
+from qkv.models.output import MaxoutOutput
+from qkv.models.parts import build_attention
+from qkv.models.recurrent import RecurrentDecoder, RecurrentState
+
+
+class RNNsearch(RecurrentDecoder):
+    """Attention from the previous decoder state, its context into the gated unit.
+
+        s_0 = tanh(W_s <-h_1)
+        alpha_i = softmax(score(s_{i-1}, h)),   c_i = alpha_i h         (eqs. 5 and 6)
+        s_i = GRU(s_{i-1}, [E y_{i-1}; c_i]),   p(y_i) = maxout output(s_i, E y_{i-1}, c_i)
+
+    h are the annotations of a bidirectional GRU. The additive score starts with v = 0, so that
+    attention is uniform before training (appendix B.1).
+
+    Differs from the paper: the reset gate of torch's GRU is applied after the matrix product;
+    torch's initialisation; any depth of encoder.
+    """
+
+    attends = True
+
+    def __init__(self, config: RNNsearchConfig, source_size: int, target_size: int) -> None:
+        super().__init__()
+        self.encoder = RecurrentEncoder(
+            source_size,
+            config.embedding,
+            config.hidden,
+            layers=config.layers,
+            dropout=config.dropout,
+        )
+        width = self.encoder.width
+        self.target_embedding = nn.Embedding(target_size, config.embedding, padding_idx=0)
+        self.dropout = nn.Dropout(config.dropout)
+        self.initial = nn.Linear(config.hidden, config.hidden)
+        self.attention = build_attention(config.attention, config.hidden, width)
+        self.cell = nn.GRUCell(config.embedding + width, config.hidden)
+        self.output = MaxoutOutput(
+            config.hidden + config.embedding + width,
+            config.maxout,
+            target_size,
+            dropout=config.dropout,
+            tied=self.target_embedding if config.tie_embeddings else None,
+        )
+
+    def start(
+        self, source: Int[Tensor, "batch source"], lengths: Int[Tensor, " batch"]
+    ) -> RecurrentState:
+        """Annotate the sources and project the annotations once."""
+        annotations = self.encoder(source, lengths)
+        state = torch.tanh(self.initial(annotations.first_backward))
+        memory = self.attention.prepare(annotations.states, mask=Mask.lengths(lengths))
+        return RecurrentState((state.unsqueeze(1),), memory)
+
+    def advance(
+        self,
+        embedded: Float[Tensor, "batch beams embedding"],
+        state: RecurrentState,
+        *,
+        need_attention: bool,
+    ) -> tuple[Forced, RecurrentState]:
+        """See `RecurrentDecoder.advance`."""
+        assert state.memory is not None
+        (previous,) = state.hidden
+        attended = self.attention.attend(
+            previous, state.memory, need="weights" if need_attention else "context"
+        )
+        inputs = torch.cat([embedded, attended.context], dim=-1)
+        current = self.cell(inputs.flatten(0, 1), previous.flatten(0, 1)).view_as(previous)
+        features = torch.cat([current, inputs], dim=-1)
+        return Forced(features, attended.weights), RecurrentState((current,), state.memory)

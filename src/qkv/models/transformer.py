@@ -1,0 +1,285 @@
+"""The Transformer (Vaswani et al. 2017)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from typing import Self
+
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from qkv.attention import Mask
+from qkv.config import AttentionConfig, TransformerConfig
+from qkv.models.decoder import Step
+from qkv.models.model import EncoderDecoder, Forced
+from qkv.models.output import LinearOutput
+from qkv.models.positions import Learned, Sinusoidal
+from qkv.nn import KeyValueCache, MultiHeadAttention
+
+
+class Residual(nn.Module):
+    """A sub-layer inside its residual connection, with its layer norm before or after.
+
+    pre:  x + dropout(f(norm(x)))     (Xiong et al. 2020)
+    post: norm(x + dropout(f(x)))     (Vaswani et al. 2017, section 3.1)
+    """
+
+    def __init__(self, config: TransformerConfig) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(config.width)
+        self.dropout = nn.Dropout(config.dropout)
+        self.before = config.norm == "pre"
+
+    def open(self, inputs: Tensor) -> Tensor:
+        """Return what the sub-layer reads."""
+        normed: Tensor = self.norm(inputs) if self.before else inputs
+        return normed
+
+    def close(self, inputs: Tensor, outputs: Tensor) -> Tensor:
+        """Add what the sub-layer wrote."""
+        summed: Tensor = inputs + self.dropout(outputs)
+        return summed if self.before else self.norm(summed)
+
+
+class FeedForward(nn.Sequential):
+    """W_2 relu(W_1 x) (Vaswani et al. 2017, eq. 2)."""
+
+    def __init__(self, config: TransformerConfig) -> None:
+        super().__init__(
+            nn.Linear(config.width, config.feedforward),
+            nn.ReLU(),
+            nn.Dropout(config.dropout),
+            nn.Linear(config.feedforward, config.width),
+        )
+
+
+class EncoderLayer(nn.Module):
+    """Self-attention, then a feed-forward network."""
+
+    def __init__(self, config: TransformerConfig) -> None:
+        super().__init__()
+        self.attention = build_heads(config, config.encoder_attention)
+        self.feedforward = FeedForward(config)
+        self.around_attention = Residual(config)
+        self.around_feedforward = Residual(config)
+
+    def forward(
+        self, inputs: Float[Tensor, "batch source width"], mask: Mask
+    ) -> Float[Tensor, "batch source width"]:
+        """Return the next layer's inputs."""
+        query = self.around_attention.open(inputs)
+        inputs = self.around_attention.close(inputs, self.attention(query, mask=mask).context)
+        hidden = self.feedforward(self.around_feedforward.open(inputs))
+        return self.around_feedforward.close(inputs, hidden)
+
+
+class DecoderLayer(nn.Module):
+    """Masked self-attention, attention to the source, then a feed-forward network."""
+
+    def __init__(self, config: TransformerConfig) -> None:
+        super().__init__()
+        self.self_attention = build_heads(config, config.decoder_attention)
+        self.cross_attention = build_heads(config, config.cross_attention)
+        self.feedforward = FeedForward(config)
+        self.around_self = Residual(config)
+        self.around_cross = Residual(config)
+        self.around_feedforward = Residual(config)
+
+
+@dataclass(frozen=True)
+class TransformerState:
+    """Hypotheses of a Transformer's decoder.
+
+    past: each layer's keys and values of the tokens so far, a row a hypothesis (batch * beams).
+    sources: each layer's keys and values of the source, a row a sentence; hypotheses share them.
+    mask: which source tokens are real.
+    beams: hypotheses a sentence.
+    """
+
+    past: tuple[KeyValueCache, ...]
+    sources: tuple[KeyValueCache, ...]
+    mask: Mask
+    beams: int
+
+    def select(self, sentences: Int[Tensor, " kept"], beams: Int[Tensor, "kept beams"]) -> Self:
+        """Keep these sentences and, of each, continue these hypotheses."""
+        rows = (sentences.unsqueeze(1) * self.beams + beams).flatten()
+        return type(self)(
+            past=tuple(cache.select(rows) for cache in self.past),
+            sources=tuple(cache.select(sentences) for cache in self.sources),
+            mask=self.mask.select(sentences),
+            beams=beams.shape[1],
+        )
+
+
+class Transformer(EncoderDecoder):
+    """Attention is all it has: in the encoder, in the decoder, and between them.
+
+    Embeddings are scaled by sqrt(width); with `tie_embeddings` the output layer is the target
+    embedding, and with a shared vocabulary the source's too (section 3.4).
+
+    Differs from the paper: layer norm before each sub-layer by default (`norm = "post"` is the
+    paper's).
+    """
+
+    attends = True
+
+    def __init__(self, config: TransformerConfig, source_size: int, target_size: int) -> None:
+        super().__init__()
+        width = config.width
+        self.source_embedding = nn.Embedding(source_size, width, padding_idx=0)
+        self.target_embedding = nn.Embedding(target_size, width, padding_idx=0)
+        for table in (self.source_embedding, self.target_embedding):
+            nn.init.normal_(table.weight, std=width**-0.5)
+            nn.init.zeros_(table.weight[0])
+        self.scale = width**0.5
+        positions = {
+            "sinusoidal": Sinusoidal,
+            "learned": partial(Learned, config.max_positions, width),
+        }
+        self.source_positions: nn.Module = positions[config.positions]()
+        self.target_positions: nn.Module = positions[config.positions]()
+        self.dropout = nn.Dropout(config.dropout)
+        self.encoder = nn.ModuleList(EncoderLayer(config) for _ in range(config.encoder_layers))
+        self.decoder = nn.ModuleList(DecoderLayer(config) for _ in range(config.decoder_layers))
+        for matrix in (*self.encoder.parameters(), *self.decoder.parameters()):
+            if matrix.dim() == 2:
+                nn.init.xavier_uniform_(matrix)
+        self.encoder_norm = nn.LayerNorm(width) if config.norm == "pre" else nn.Identity()
+        self.decoder_norm = nn.LayerNorm(width) if config.norm == "pre" else nn.Identity()
+        self.output = LinearOutput(
+            width,
+            target_size,
+            dropout=0.0,
+            tied=self.target_embedding if config.tie_embeddings else None,
+        )
+        self.alignment = AlignmentHeads(config)
+
+    def share_embeddings(self) -> None:
+        """Make the source's embedding the target's (one vocabulary for both sides)."""
+        self.source_embedding = self.target_embedding
+
+    def force(
+        self,
+        source: Int[Tensor, "batch source"],
+        lengths: Int[Tensor, " batch"],
+        target: Int[Tensor, "batch time"],
+        *,
+        need_attention: bool = False,
+    ) -> Forced:
+        """See `EncoderDecoder.force`."""
+        state = self.start(source, lengths)
+        features, attention, _ = self._decode(target, state, need_attention=need_attention)
+        return Forced(features, attention)
+
+    def start(
+        self, source: Int[Tensor, "batch source"], lengths: Int[Tensor, " batch"]
+    ) -> TransformerState:
+        """See `EncoderDecoder.start`."""
+        mask = Mask.lengths(lengths)
+        states = self._embed(self.source_embedding, self.source_positions, source, 0)
+        for layer in self.encoder:
+            states = layer(states, mask)
+        states = self.encoder_norm(states)
+        return TransformerState(
+            past=tuple(KeyValueCache.empty() for _ in self.decoder),
+            sources=tuple(
+                layer.cross_attention.project_key_value(states, states) for layer in self.decoder
+            ),
+            mask=mask,
+            beams=1,
+        )
+
+    def step(self, tokens: Int[Tensor, "batch beams"], state: TransformerState) -> Step:  # type: ignore[override]
+        """See `EncoderDecoder.step`."""
+        features, attention, past = self._decode(
+            tokens.reshape(-1, 1), state, need_attention=self.attends
+        )
+        shape = tokens.shape
+        log_probs = self.output(features.view(*shape, -1)).log_softmax(-1)
+        rows = None if attention is None else attention.view(*shape, -1)
+        return Step(log_probs, TransformerState(past, state.sources, state.mask, shape[1]), rows)
+
+    def _embed(
+        self, table: nn.Module, positions: nn.Module, tokens: Tensor, start: int
+    ) -> Float[Tensor, "batch time width"]:
+        embedded: Tensor = self.dropout(positions(table(tokens) * self.scale, start))
+        return embedded
+
+    def _decode(
+        self,
+        tokens: Int[Tensor, "rows time"],
+        state: TransformerState,
+        *,
+        need_attention: bool,
+    ) -> tuple[Tensor, Tensor | None, tuple[KeyValueCache, ...]]:
+        """Read some tokens a row, after those the state holds; rows are sentences x hypotheses."""
+        start = state.past[0].length if state.past else 0
+        states = self._embed(self.target_embedding, self.target_positions, tokens, start)
+        causal = Mask.causal(offset=start)
+        batch = tokens.shape[0] // state.beams
+        past, rows = [], []
+        for index, layer in enumerate(self.decoder):
+            query = layer.around_self.open(states)
+            cache = layer.self_attention.extend(query, state.past[index])
+            past.append(cache)
+            attended = layer.self_attention(query, cache=cache, mask=causal)
+            states = layer.around_self.close(states, attended.context)
+
+            # Hypotheses of one sentence are queries against its one set of keys.
+            query = layer.around_cross.open(states)
+            grouped = query.reshape(batch, -1, query.shape[-1])
+            need = "weights" if need_attention and self.alignment.reads(index) else "context"
+            attended = layer.cross_attention(
+                grouped, cache=state.sources[index], mask=state.mask, need=need
+            )
+            if attended.weights is not None:
+                rows.append(attended.weights)
+            states = layer.around_cross.close(states, attended.context.reshape(query.shape))
+            hidden = layer.feedforward(layer.around_feedforward.open(states))
+            states = layer.around_feedforward.close(states, hidden)
+        attention = self.alignment(rows[0]) if rows else None
+        if attention is not None:
+            attention = attention.reshape(*tokens.shape, -1)
+        return self.decoder_norm(states), attention, tuple(past)
+
+
+class AlignmentHeads:
+    """Which cross-attention is read as the alignment: one head, or the mean of a layer's heads."""
+
+    def __init__(self, config: TransformerConfig) -> None:
+        self.layer = config.decoder_layers - 1
+        self.head: int | None = None
+        if config.alignment != "mean":
+            layer, _, head = config.alignment.partition(".")
+            limits = (config.decoder_layers, config.heads)
+            valid = layer.isdecimal() and head.isdecimal()
+            if not valid or int(layer) >= limits[0] or int(head) >= limits[1]:
+                raise ValueError(
+                    f"model.alignment = {config.alignment!r}; allowed: mean, or layer.head with "
+                    f"layer < {limits[0]} and head < {limits[1]}, both from 0, such as 0.1"
+                )
+            self.layer, self.head = int(layer), int(head)
+
+    def reads(self, layer: int) -> bool:
+        """Whether this layer's weights are needed."""
+        return layer == self.layer
+
+    def __call__(
+        self, weights: Float[Tensor, "batch heads queries source"]
+    ) -> Float[Tensor, "batch queries source"]:
+        """Return the one row of alignment a query."""
+        return weights.mean(1) if self.head is None else weights[:, self.head]
+
+
+def build_heads(config: TransformerConfig, attention: AttentionConfig) -> MultiHeadAttention:
+    """Build one multi-head attention of a Transformer."""
+    return MultiHeadAttention(
+        config.width,
+        config.heads,
+        kv_heads=config.kv_heads or None,
+        score=attention.score,
+        normalizer=attention.normalizer,
+        dropout=config.attention_dropout,
+    )

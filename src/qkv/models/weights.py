@@ -1,0 +1,67 @@
+"""A model's parameters in a file: safetensors, nothing pickled."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import safetensors
+import safetensors.torch
+import torch
+from torch import Tensor, nn
+
+from qkv.files import write_atomically
+
+
+def save_tensors(tensors: dict[str, Tensor], path: Path, metadata: dict[str, str]) -> None:
+    """Write tensors and strings atomically."""
+    contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    write_atomically(path, safetensors.torch.save(contiguous, metadata))
+
+
+def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Read tensors and strings.
+
+    Raises:
+        ValueError: the file is missing, cut short, or not safetensors.
+    """
+    try:
+        with safetensors.safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            return {name: file.get_tensor(name) for name in file.keys()}, metadata  # noqa: SIM118
+    except FileNotFoundError as error:
+        raise ValueError(f"{path} does not exist") from error
+    except (safetensors.SafetensorError, OSError) as error:
+        raise ValueError(
+            f"{path} is not a whole safetensors file ({error}); it was cut short or comes from "
+            "elsewhere: restore it, or delete it and train again"
+        ) from error
+
+
+def parameters_of(model: nn.Module) -> dict[str, Tensor]:
+    """Return every parameter and buffer once (tied ones under their first name)."""
+    return {**dict(model.named_parameters()), **dict(model.named_buffers())}
+
+
+def load_parameters(model: nn.Module, tensors: dict[str, Tensor], origin: Path) -> None:
+    """Copy tensors into a model.
+
+    Raises:
+        ValueError: names or shapes differ; the first few differences are named.
+    """
+    own = parameters_of(model)
+    problems = [f"{name} is missing" for name in own.keys() - tensors.keys()]
+    problems += [f"{name} is not part of the model" for name in tensors.keys() - own.keys()]
+    problems += [
+        f"{name}: {tuple(tensors[name].shape)} in the file, {tuple(own[name].shape)} in the model"
+        for name in own.keys() & tensors.keys()
+        if own[name].shape != tensors[name].shape
+    ]
+    if problems:
+        listed = "; ".join(sorted(problems)[:5])
+        raise ValueError(
+            f"{origin} does not fit the model of its config ({len(problems)} differences: "
+            f"{listed}); it belongs to another run, or the config was changed after training"
+        )
+    with torch.no_grad():
+        for name, tensor in tensors.items():
+            own[name].copy_(tensor)

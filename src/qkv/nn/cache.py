@@ -1,0 +1,67 @@
+"""What a multi-head layer remembers between decoding steps: a value, not a state."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from jaxtyping import Float, Int
+
+
+@dataclass(frozen=True, eq=False)
+class KeyValueCache:
+    """Projected keys and values, one row a position. Every method returns a new cache.
+
+    key: as the layer's score wants it; value. Both None when nothing is remembered yet.
+    clean: rows that no query may meet were emptied before they were projected.
+    """
+
+    key: Float[Tensor, "batch heads keys width"] | None = None
+    value: Float[Tensor, "batch heads keys head_dim"] | None = None
+    clean: bool = False
+
+    @staticmethod
+    def empty() -> KeyValueCache:
+        """A cache that remembers nothing."""
+        return KeyValueCache()
+
+    @property
+    def length(self) -> int:
+        """How many positions are remembered."""
+        return 0 if self.key is None else self.key.shape[-2]
+
+    def append(
+        self,
+        key: Float[Tensor, "batch heads new width"],
+        value: Float[Tensor, "batch heads new head_dim"],
+    ) -> KeyValueCache:
+        """Remember these as well, after what is there."""
+        if self.key is None or self.value is None:
+            return KeyValueCache(key, value)
+        return KeyValueCache(
+            torch.cat([self.key, key], dim=-2), torch.cat([self.value, value], dim=-2)
+        )
+
+    def select(self, rows: Int[Tensor, chosen]) -> KeyValueCache:
+        """Keep these batch items, in this order, repeated if they are: beams that live on."""
+        if self.key is None or self.value is None:
+            return self
+        return KeyValueCache(self.key[rows], self.value[rows], self.clean)
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """The tensors by name; nothing when empty."""
+        if self.key is None or self.value is None:
+            return {}
+        return {"key": self.key, "value": self.value, "clean": torch.tensor(self.clean)}
+
+    @staticmethod
+    def from_state_dict(state: Mapping[str, Tensor]) -> KeyValueCache:
+        """The cache that `state_dict` described."""
+        if not state:
+            return KeyValueCache()
+        return KeyValueCache(state["key"], state["value"], bool(state["clean"]))

@@ -1,0 +1,199 @@
+"""Multi-head attention (Vaswani et al. 2017, section 3.2.2), with any score and grouped heads.
+
+    head_h = attention(x W_q^h, y W_k^h, z W_v^h)        output = [head_1; ...; head_H] W_o
+
+Grouped heads (Ainslie et al. 2023): `kv_heads` heads of keys and values, each read by
+heads / kv_heads heads of queries; kv_heads=1 is Shazeer's (2019) multi-query attention.
+Differs from the paper: biases on the projections by default, as nn.MultiheadAttention has.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from torch import Tensor, nn
+
+from qkv.attention import Attention, scores
+from qkv.attention.checks import check_mask
+from qkv.attention.masks.mask import align
+from qkv.attention.masks.visible import drawn, hide
+from qkv.attention.prepared import Prepared
+from qkv.attention.result import Attended
+from qkv.nn.cache import KeyValueCache
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
+
+    from qkv.attention import Mask
+    from qkv.attention.masks.visible import Visible
+    from qkv.attention.work import Need
+
+
+class MultiHeadAttention(nn.Module):
+    """Attend in `heads` subspaces side by side.
+
+    Parameters: W_q [d_model, d_model], W_k [kv_heads * head_dim, key_dim],
+    W_v [kv_heads * head_dim, value_dim], W_o [d_model, d_model], and those of the score, which is
+    built for head_dim and shared by the heads.
+
+        layer(x)                                   self-attention
+        layer(x, mask=Mask.causal())               a decoder's
+        layer(x, memory, mask=Mask.lengths(n))     across
+    """
+
+    def __init__(
+        self,
+        d_model: int,
+        heads: int,
+        *,
+        kv_heads: int | None = None,
+        score: str = "scaled_dot",
+        dropout: float = 0.0,
+        bias: bool = True,
+        key_dim: int | None = None,
+        value_dim: int | None = None,
+    ) -> None:
+        super().__init__()
+        kv_heads = heads if kv_heads is None else kv_heads
+        _check_sizes(d_model, heads, kv_heads)
+        self.heads, self.kv_heads = heads, kv_heads
+        self.head_dim = d_model // heads
+        key_dim = d_model if key_dim is None else key_dim
+        value_dim = key_dim if value_dim is None else value_dim
+        self.project_query = nn.Linear(d_model, d_model, bias=bias)
+        self.project_key = nn.Linear(key_dim, kv_heads * self.head_dim, bias=bias)
+        self.project_value = nn.Linear(value_dim, kv_heads * self.head_dim, bias=bias)
+        self.project_context = nn.Linear(d_model, d_model, bias=bias)
+        built = scores.build(score, query_dim=self.head_dim, key_dim=self.head_dim)
+        self.attention = Attention(score=built, dropout=dropout)
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Glorot-uniform projections with zero biases: energies start with a variance near 1."""
+        for layer in (
+            self.project_query,
+            self.project_key,
+            self.project_value,
+            self.project_context,
+        ):
+            nn.init.xavier_uniform_(layer.weight)
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)
+
+    def forward(
+        self,
+        query: Float[Tensor, "batch queries d_model"],
+        key: Float[Tensor, "batch keys key_dim"] | None = None,
+        value: Float[Tensor, "batch keys value_dim"] | None = None,
+        mask: Mask | None = None,
+        need: Need = "context",
+        cache: KeyValueCache | None = None,
+    ) -> Attended:
+        """Return the context [batch, queries, d_model] and, if asked, weights per head.
+
+        key=None attends to the queries themselves, value=None reads the keys. With a cache, keys
+        and values are what it remembers; a causal mask then needs the offset
+        `cache.length - queries`. A query that may meet nothing gets zeros, not W_o's bias.
+
+        Raises:
+            ValueError: shapes that do not fit, a bare mask, or both a key and a cache.
+        """
+        check_mask(mask)
+        _check_input("query", query, self.project_query)
+        if cache is not None:
+            _check_cache(cache, key, value)
+        key = query if key is None else key
+        keys = key.shape[-2] if cache is None else cache.length
+        seen = None if mask is None else drawn(mask, query.shape[-2], keys, 2, query.device)
+        if cache is None:
+            hidden = None if seen is None or seen.hidden is None else seen.hidden.all(1)
+            cache = self._project(key, value, hidden)
+        return self._attend(query, cache, seen, need)
+
+    def project_key_value(
+        self,
+        key: Float[Tensor, "batch keys key_dim"],
+        value: Float[Tensor, "batch keys value_dim"] | None = None,
+        *,
+        mask: Mask | None = None,
+    ) -> KeyValueCache:
+        """Project once what many calls read: layer(query, cache=...).
+
+        Give the padding mask here as well, and what it hides is emptied once, not at each call.
+        """
+        check_mask(mask)
+        hidden = None
+        if mask is not None:
+            hidden = ~align(mask.reachable(key.shape[-2], key.device), 2, core=1).any(1)
+        return self._project(key, value, hidden)
+
+    def extend(
+        self, inputs: Float[Tensor, "batch new d_model"], cache: KeyValueCache
+    ) -> KeyValueCache:
+        """Remember these inputs as well: one step of self-attention, or many."""
+        new = self._project(inputs, None, None)
+        assert new.key is not None and new.value is not None
+        return cache.append(new.key, new.value)
+
+    def _project(self, key: Tensor, value: Tensor | None, hidden: Tensor | None) -> KeyValueCache:
+        """Empty the hidden rows, project, and prepare the keys for the score."""
+        value = key if value is None else value
+        _check_input("key", key, self.project_key)
+        _check_input("value", value, self.project_value)
+        if hidden is not None and bool(hidden.any()):
+            own = value is not key
+            key = hide(key, hidden)
+            value = hide(value, hidden) if own else key
+        split = self._split(self.project_key(key), self.kv_heads)
+        prepared = self.attention.score.prepare(split)
+        return KeyValueCache(
+            prepared, self._split(self.project_value(value), self.kv_heads), hidden is not None
+        )
+
+    def _attend(
+        self, query: Tensor, cache: KeyValueCache, seen: Visible | None, need: Need
+    ) -> Attended:
+        """Project the queries, attend per head, project what was read."""
+        assert cache.key is not None and cache.value is not None
+        key, value = cache.key, cache.value
+        dead = None if seen is None or seen.dead is None else seen.dead.all(1)
+        if seen is not None and not cache.clean:
+            key, value = seen.hide_columns(key), seen.hide_columns(value)
+        if dead is not None:
+            query = query.masked_fill(dead, 0)
+        group = self.heads // self.kv_heads
+        if group > 1:
+            key, value = key.repeat_interleave(group, 1), value.repeat_interleave(group, 1)
+        split = self._split(self.project_query(query), self.heads)
+        out = self.attention.attend(split, Prepared(key, value, None, seen), need=need)
+        context = self.project_context(out.context.transpose(1, 2).flatten(2))
+        if dead is not None:
+            context = context.masked_fill(dead, 0)
+        return out._replace(context=context)
+
+    def _split(self, tensor: Tensor, heads: int) -> Float[Tensor, "batch heads time head_dim"]:
+        return tensor.unflatten(-1, (heads, self.head_dim)).transpose(1, 2)
+
+
+def _check_sizes(d_model: int, heads: int, kv_heads: int) -> None:
+    if heads < 1 or d_model % heads:
+        raise ValueError(f"heads must divide d_model, got d_model={d_model} and heads={heads}")
+    if kv_heads < 1 or heads % kv_heads:
+        raise ValueError(f"kv_heads must divide heads, got heads={heads} and kv_heads={kv_heads}")
+
+
+def _check_cache(cache: KeyValueCache, key: Tensor | None, value: Tensor | None) -> None:
+    if key is not None or value is not None:
+        raise ValueError(
+            "give either key and value, or a cache that remembers them: "
+            "layer.extend(inputs, cache) adds to a cache"
+        )
+    if cache.length == 0:
+        raise ValueError("the cache is empty: layer.extend(inputs, cache) fills it")
+
+
+def _check_input(name: str, tensor: Tensor, projection: nn.Linear) -> None:
+    if tensor.dim() != 3 or tensor.shape[-1] != projection.in_features:
+        raise ValueError(
+            f"{name} is [batch, time, {projection.in_features}], got {list(tensor.shape)}"
+        )

@@ -1,0 +1,130 @@
+"""A trained model, ready for use: `qkv.load("runs/demo").translate(["attention"])`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from qkv.config import Config, SearchConfig, load_config
+from qkv.folder import RunFolder, digest
+from qkv.models.build import build_model
+from qkv.models.model import EncoderDecoder
+from qkv.models.weights import load_parameters, load_tensors
+from qkv.search import forced
+from qkv.search.scoring import Scoring
+from qkv.search.translate import Translation, describe, translate
+from qkv.text import Side
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a run folder holds: the config, the two sides and the model, in eval mode."""
+
+    config: Config
+    source: Side
+    target: Side
+    model: EncoderDecoder
+
+    def translate(
+        self,
+        texts: Sequence[str],
+        *,
+        n_best: int = 1,
+        search: SearchConfig | None = None,
+        progress: Callable[[int], None] | None = None,
+    ) -> list[list[Translation]]:
+        """Return, for each text, its n best outputs, best first.
+
+        Args:
+            texts: source texts.
+            n_best: outputs a text.
+            search: how to search; None: as the run's config says.
+            progress: called with the number of texts done since the last call.
+        """
+        return translate(
+            self.model,
+            self.source,
+            self.target,
+            texts,
+            search or self.config.search,
+            n_best=n_best,
+            progress=progress,
+        )
+
+    def force(
+        self,
+        sources: Sequence[str],
+        targets: Sequence[str | Sequence[int]],
+        *,
+        search: SearchConfig | None = None,
+    ) -> list[Translation]:
+        """Return given targets as if they had been found: their scores and their attention.
+
+        A target may be a text, or the ids of a `Translation` (its text may be cut otherwise).
+        """
+        settings = search or self.config.search
+        encoded = [self.source.encode(text) for text in sources]
+        ids = [self.target.ids(t) if isinstance(t, str) else list(t) for t in targets]
+        scored = forced.force(self.model, [one.ids for one in encoded], ids)
+        scoring = Scoring(settings.alpha, settings.coverage)
+        return [
+            Translation(
+                source=source,
+                target=describe(self.target, target),
+                ids=tuple(target),
+                log_prob=found.log_prob,
+                score=_score(scoring, found),
+                attention=found.attention,
+                complete=True,
+            )
+            for source, target, found in zip(encoded, ids, scored, strict=True)
+        ]
+
+
+def _score(scoring: Scoring, found: forced.ForcedTarget) -> float:
+    """Score a given target as search scores the ones it finds."""
+    covered = None
+    if scoring.coverage:
+        if found.attention is None:
+            raise ValueError("search.coverage needs a model with attention; set it to 0")
+        covered = found.attention.sum(0).view(1, 1, -1)
+    log_prob = torch.tensor([[found.log_prob]], dtype=torch.float64)
+    return float(scoring.score(log_prob, len(found.log_probs), covered))
+
+
+def load(path: str | Path, *, device: str | None = None) -> Run:
+    """Open a run folder.
+
+    Args:
+        path: the folder that `qkv train` left.
+        device: where the model goes; None: a GPU if there is one, else the CPU.
+
+    Raises:
+        ValueError: the folder is no finished run, or one of its files is damaged or foreign.
+    """
+    folder = RunFolder(Path(path))
+    if not folder.config.exists():
+        raise ValueError(f"{path} is not a run folder (no {folder.config.name} in it)")
+    if not folder.weights.exists():
+        raise ValueError(
+            f"{path} holds no finished training (no {folder.weights.name}); start `qkv train` "
+            "with the same config again: it goes on from its checkpoint"
+        )
+    config = load_config(folder.config)
+    source, target = Side.load(folder.source), Side.load(folder.target)
+    model = build_model(
+        config.model, len(source.vocabulary), len(target.vocabulary), shared=config.text.shared
+    )
+    tensors, facts = load_tensors(folder.weights)
+    if facts.get("config") != digest(config):
+        raise ValueError(
+            f"{folder.weights} was trained with another config (its digest "
+            f"{facts.get('config')}, that of {folder.config}: {digest(config)}); "
+            "restore the config that it was trained with"
+        )
+    load_parameters(model, tensors, folder.weights)
+    place = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    return Run(config, source, target, model.to(place).eval())

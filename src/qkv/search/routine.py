@@ -1,0 +1,196 @@
+"""The one search routine: greedy, beam and sampling over a model's `start` and `step`."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from qkv.config import SearchConfig
+from qkv.models.decoder import Decoder, State
+from qkv.search.finished import Finished
+from qkv.search.hypothesis import Hypothesis, Record, follow
+from qkv.search.scoring import Scoring, require_attention
+from qkv.search.strategies import Picked, Problem, build
+from qkv.text import BOS, EOS, PAD
+
+
+class Live(NamedTuple):
+    """The hypotheses that a search still extends.
+
+    sentences: which sentences of the batch are left, in rising order.
+    tokens: the last token of each hypothesis. totals: its log p; -inf if it has ended.
+    covered: the attention that each source token got so far, 1 on padding; None without coverage.
+    """
+
+    sentences: Int[Tensor, " batch"]
+    tokens: Int[Tensor, "batch beams"]
+    totals: Float[Tensor, "batch beams"]
+    covered: Float[Tensor, "batch beams source"] | None
+
+
+@torch.no_grad()
+def search(
+    decoder: Decoder,
+    source: Int[Tensor, "batch source"],
+    lengths: Int[Tensor, " batch"],
+    config: SearchConfig,
+    n_best: int = 1,
+) -> list[list[Hypothesis]]:
+    """Return the `n_best` best hypotheses found for each sentence, best first.
+
+    The hypotheses of a step are one batch for the model. Those that end are set aside; a sentence
+    leaves the batch when no hypothesis of it can still enter its n best (an exact bound, see
+    `Scoring.bound`) or at its longest length. What a sentence gets depends neither on the other
+    sentences, nor, for a beam, on `n_best`: fewer are the first of more. With sampling, `n_best`
+    independent draws are ranked.
+
+    Fewer than `n_best` are returned where fewer finish; unfinished ones (`complete` False) only
+    where none does.
+
+    Args:
+        decoder: a model in eval mode.
+        source: ids that end with EOS, then pads. lengths: the true lengths, EOS counted.
+        config: see `SearchConfig`; the longest output, EOS counted, is
+            floor(max_ratio * source tokens without EOS) + max_extra.
+        n_best: at most `config.beam` for a beam, 1 for greedy.
+
+    Raises:
+        ValueError: a setting out of range; a coverage penalty for a model without attention; a
+            model that gives NaN, or no token a probability above 0.
+    """
+    if len(source) == 0:
+        return []
+    limits = _limits(lengths, config)
+    strategy = build(config, Problem(source, lengths, limits, n_best))
+    finished = Finished(Scoring(config.alpha, config.coverage), limits, n_best)
+    records: list[Record] = []
+    live = _begin(source, lengths, config)
+    state = decoder.start(source, lengths)
+    while len(live.sentences) > 0:
+        step = len(records)
+        log_probs, state, attention = decoder.step(live.tokens, state)
+        picked = strategy.pick(_emittable(log_probs), live.totals, live.sentences, step)
+        _refuse_nan(picked.totals, step)
+        records.append(Record(live.sentences, picked.beams, picked.tokens, attention))
+        covered = _cover(live.covered, picked.beams, attention)
+        going = finished.take(live.sentences, picked, covered, step)
+        live, state = _advance(live, picked, covered, going, state)
+    return _collect(finished, records, lengths)
+
+
+def _limits(lengths: Int[Tensor, " batch"], config: SearchConfig) -> Int[Tensor, " batch"]:
+    """Return the longest output of each sentence, EOS counted."""
+    limits = (config.max_ratio * (lengths - 1).double()).floor().long() + config.max_extra
+    if limits.min() < 1:
+        raise ValueError(
+            f"search.max_ratio = {config.max_ratio} and search.max_extra = {config.max_extra} "
+            f"leave no room for an output of a source of {int(lengths[limits.argmin()]) - 1} "
+            "tokens; raise max_extra to at least 1"
+        )
+    return limits
+
+
+def _begin(
+    source: Int[Tensor, "batch source"], lengths: Int[Tensor, " batch"], config: SearchConfig
+) -> Live:
+    """Return one empty hypothesis for each sentence."""
+    sentences = torch.arange(len(source), device=source.device)
+    covered = None
+    if config.coverage != 0:
+        positions = torch.arange(source.shape[1], device=source.device)
+        covered = (positions >= lengths[:, None]).double().unsqueeze(1)
+    return Live(
+        sentences,
+        torch.full_like(sentences, BOS).unsqueeze(1),
+        torch.zeros_like(sentences, dtype=torch.float64).unsqueeze(1),
+        covered,
+    )
+
+
+def _emittable(
+    log_probs: Float[Tensor, "batch beams vocabulary"],
+) -> Float[Tensor, "batch beams vocabulary"]:
+    """Rule out PAD and BOS. Nothing is renormalised: log p stays the model's own."""
+    never = torch.tensor([PAD, BOS], device=log_probs.device)
+    return log_probs.index_fill(-1, never, -torch.inf)
+
+
+def _refuse_nan(totals: Float[Tensor, "batch beams"], step: int) -> None:
+    if totals.isnan().any():
+        raise ValueError(
+            f"the model gives NaN in step {step + 1}: its parameters or its inputs hold NaN or "
+            "inf (did the training diverge?)"
+        )
+
+
+def _cover(
+    covered: Float[Tensor, "batch parents source"] | None,
+    beams: Int[Tensor, "batch beams"],
+    attention: Float[Tensor, "batch parents source"] | None,
+) -> Float[Tensor, "batch beams source"] | None:
+    """Add this step's attention of each hypothesis to what its parent had covered."""
+    if covered is None:
+        return None
+    index = beams.unsqueeze(-1).expand(-1, -1, covered.shape[-1])
+    return (covered + require_attention(attention)).gather(1, index)
+
+
+def _advance(
+    live: Live,
+    picked: Picked,
+    covered: Float[Tensor, "batch beams source"] | None,
+    going: Bool[Tensor, " batch"],
+    state: State,
+) -> tuple[Live, State]:
+    """Drop the sentences that are done, and give each live hypothesis its parent's state."""
+    kept = going.nonzero().squeeze(1)
+    beams, tokens = picked.beams[kept], picked.tokens[kept]
+    totals = picked.totals[kept].masked_fill(tokens == EOS, -torch.inf)
+    covered = None if covered is None else covered[kept]
+    # Copying a state may be dear (a key-value cache); greedy search and sampling rarely need it.
+    everyone = torch.arange(live.tokens.shape[1], device=beams.device).expand_as(live.tokens)
+    if len(kept) > 0 and not torch.equal(beams, everyone):
+        state = state.select(kept, beams)
+    return Live(live.sentences[kept], tokens, totals, covered), state
+
+
+def _collect(
+    finished: Finished, records: list[Record], lengths: Int[Tensor, " batch"]
+) -> list[list[Hypothesis]]:
+    """Read the finished hypotheses off the records, all at once."""
+    found = finished.scores > -torch.inf
+    if not found[:, 0].all():
+        raise ValueError(
+            "the model gives every token that may be emitted probability 0 (all but PAD and BOS), "
+            f"for sentence {int((~found[:, 0]).nonzero()[0])} of the batch"
+        )
+    sentences = found.nonzero()[:, 0]
+    steps = finished.steps[found]
+    tokens, attention = follow(records, sentences, steps, finished.slots[found])
+    rows = None if attention is None else attention.cpu()
+    results: list[list[Hypothesis]] = [[] for _ in range(len(lengths))]
+    widths = lengths.tolist()
+    for h, (i, n, ids, log_prob, score) in enumerate(
+        zip(
+            sentences.tolist(),
+            (steps + 1).tolist(),
+            tokens.tolist(),
+            finished.log_probs[found].tolist(),
+            finished.scores[found].tolist(),
+            strict=True,
+        )
+    ):
+        complete = ids[n - 1] == EOS
+        results[i].append(
+            Hypothesis(
+                tokens=tuple(ids[: n - complete]),
+                log_prob=log_prob,
+                score=score,
+                complete=complete,
+                attention=None if rows is None else rows[h, :n, : widths[i]].clone(),
+            )
+        )
+    return results

@@ -1,0 +1,52 @@
+"""What there is to learn: the pairs, as text and as ids, and the two sides."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from qkv.config import Config
+from qkv.data import Examples, encode_pairs, load_pairs
+from qkv.data.pairs import Pair
+from qkv.folder import RunFolder
+from qkv.text import Side
+from qkv.training.distributed import Processes
+from qkv.training.log import Reporter
+
+
+@dataclass(frozen=True)
+class Task:
+    """The training examples, the development pairs and examples, and the sides that encode them."""
+
+    source: Side
+    target: Side
+    train: Examples
+    dev: Examples
+    dev_pairs: tuple[Pair, ...]
+
+
+def load_task(config: Config, folder: RunFolder, group: Processes, reporter: Reporter) -> Task:
+    """Read the pairs, learn the tokenisers (once a run: they are kept in its folder), encode.
+
+    Raises:
+        ValueError: the data is missing, malformed, or too small.
+    """
+    train, dev = load_pairs(config.data, "train"), load_pairs(config.data, "dev")
+    reporter.say(f"train: {train.report}")
+    reporter.say(f"dev: {dev.report}")
+    if group.leads and not folder.target.exists():
+        sources, targets = train.sources, train.targets
+        if config.text.shared:
+            source = target = Side.train(config.text.source, sources + targets)
+        else:
+            source = Side.train(config.text.source, sources)
+            target = Side.train(config.text.target, targets)
+        source.save(folder.source)
+        target.save(folder.target)
+    group.wait()
+    source, target = Side.load(folder.source), Side.load(folder.target)
+    examples = encode_pairs(train.pairs, source, target, max_length=config.data.max_length)
+    reporter.say(
+        f"training on {examples}; vocabularies: {len(source.vocabulary):,} and "
+        f"{len(target.vocabulary):,} symbols"
+    )
+    return Task(source, target, examples, encode_pairs(dev.pairs, source, target), dev.pairs)
