@@ -9,12 +9,22 @@ from qkv.cli.lines import read_pairs_of_lines
 from qkv.run import Run
 from qkv.search import replace_unknown
 from qkv.search.translate import Translation
+from qkv.text import words_of
 
 
 def replace(run: Run, output: Translation, dictionary: Path | None) -> tuple[str, list[Any]]:
     """Return the text without <unk>, and a record of each word that was put in."""
     entries = dict(read_pairs_of_lines(dictionary)) if dictionary else None
     pieces = run.target.vocabulary.spell(output.ids)
-    replaced = replace_unknown(output.ids, pieces, output.attention, output.source, entries)
+    # An unknown character stands for a character; anything longer, for a word.
+    whole_words = run.config.text.target.kind != "characters"
+    replaced = replace_unknown(
+        output.ids,
+        pieces,
+        output.attention,
+        output.source,
+        entries,
+        units=words_of(output.source.text) if whole_words else None,
+    )
     trace = [entry._asdict() for entry in replaced.trace]
     return run.target.tokenizer.join(list(replaced.pieces)), trace

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from qkv.search.batches import search_all
     from qkv.search.hypothesis import Hypothesis
-    from qkv.search.outputs import output_tokens
     from qkv.search.routine import search
     from qkv.search.scoring import Scoring
     from qkv.search.strategies import STRATEGIES
@@ -18,7 +17,6 @@ _EXPORTS = {
     "STRATEGIES": "qkv.search.strategies",
     "Hypothesis": "qkv.search.hypothesis",
     "Scoring": "qkv.search.scoring",
-    "output_tokens": "qkv.search.outputs",
     "replace_unknown": "qkv.search.unknown",
     "search": "qkv.search.routine",
     "search_all": "qkv.search.batches",
@@ -28,7 +26,6 @@ __all__ = [
     "STRATEGIES",
     "Hypothesis",
     "Scoring",
-    "output_tokens",
     "replace_unknown",
     "search",
     "search_all",

@@ -16,6 +16,9 @@ from qkv.search.scoring import Scoring, require_attention
 from qkv.search.strategies import Picked, Problem, build
 from qkv.text import BOS, EOS, PAD
 
+_NEVER = 2  # ids below it are never emitted; a slice spares a copy of all probabilities
+assert {PAD, BOS} == set(range(_NEVER))
+
 
 class Live(NamedTuple):
     """The hypotheses that a search still extends.
@@ -73,6 +76,7 @@ def search(
         step = len(records)
         log_probs, state, attention = decoder.step(live.tokens, state)
         picked = strategy.pick(_emittable(log_probs), live.totals, live.sentences, step)
+        picked = picked._replace(tokens=picked.tokens + _NEVER)
         _refuse_nan(picked.totals, step)
         records.append(Record(live.sentences, picked.beams, picked.tokens, attention))
         covered = _cover(live.covered, picked.beams, attention)
@@ -113,9 +117,8 @@ def _begin(
 def _emittable(
     log_probs: Float[Tensor, "batch beams vocabulary"],
 ) -> Float[Tensor, "batch beams vocabulary"]:
-    """Rule out PAD and BOS. Nothing is renormalised: log p stays the model's own."""
-    never = torch.tensor([PAD, BOS], device=log_probs.device)
-    return log_probs.index_fill(-1, never, -torch.inf)
+    """Leave out PAD and BOS. Nothing is renormalised: log p stays the model's own."""
+    return log_probs[..., _NEVER:]
 
 
 def _refuse_nan(totals: Float[Tensor, "batch beams"], step: int) -> None:

@@ -12,6 +12,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from qkv.config import SearchConfig
+from qkv.search.largest import largest
 
 
 class Picked(NamedTuple):
@@ -47,8 +48,8 @@ class Strategy(Protocol):
     ) -> Picked:
         """Pick from every continuation of every hypothesis.
 
-        log_probs: of the next token, -inf for those never emitted. totals: log p so far, -inf for
-        hypotheses that have ended. sentences, step: whose turn it is, to look up prepared values.
+        log_probs: of the next token; `Picked.tokens` are places in it. totals: log p so far, -inf
+        for hypotheses that have ended. sentences, step: whose turn, to look up prepared values.
         """
         ...
 
@@ -73,7 +74,7 @@ class Beam:
         """See `Strategy.pick`."""
         # The best of each hypothesis contain the best of all, and the sums stay small enough to
         # take in double precision: five times faster than one topk over doubles.
-        best, tokens = log_probs.topk(min(self.width, log_probs.shape[-1]))
+        best, tokens = largest(log_probs, min(self.width, log_probs.shape[-1]))
         candidates = (totals.unsqueeze(-1) + best).flatten(1)
         picked, index = candidates.topk(min(self.width, candidates.shape[-1]))
         beams = index.div(best.shape[-1], rounding_mode="floor")

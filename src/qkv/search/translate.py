@@ -11,7 +11,7 @@ from torch import Tensor
 from qkv.config import SearchConfig
 from qkv.models.model import EncoderDecoder
 from qkv.search.batches import search_all
-from qkv.text import EOS, Encoded, Side, Token
+from qkv.text import EOS, Encoded, Side
 
 
 @dataclass(frozen=True)
@@ -41,16 +41,7 @@ class Translation:
         return self.target.text
 
 
-def describe(side: Side, ids: Sequence[int]) -> Encoded:
-    """Return the text of some ids, with the span of each token in it."""
-    pieces = side.vocabulary.spell(ids)
-    text = side.decode(ids)
-    spans = side.tokenizer.spans(text, pieces)
-    tokens = [Token(piece, *span) for piece, span in zip(pieces, spans, strict=True)]
-    return Encoded(text, tokens, list(ids))
-
-
-def translate(  # the two sides and the model are what a run folder holds
+def translate(
     model: EncoderDecoder,
     source: Side,
     target: Side,
@@ -73,7 +64,7 @@ def translate(  # the two sides and the model are what a run folder holds
         [
             Translation(
                 source=one,
-                target=describe(target, hypothesis.tokens),
+                target=target.describe(hypothesis.tokens),
                 ids=hypothesis.tokens,
                 log_prob=hypothesis.log_prob,
                 score=hypothesis.score,

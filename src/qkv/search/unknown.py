@@ -15,7 +15,8 @@ from typing import NamedTuple
 from jaxtyping import Float
 from torch import Tensor
 
-from qkv.text import UNK, Encoded
+from qkv.text import UNK, Encoded, Token
+from qkv.text.tokens import assign
 
 
 class Replacement(NamedTuple):
@@ -47,6 +48,8 @@ def replace_unknown(
     attention: Float[Tensor, "length columns"] | None,
     source: Encoded,
     dictionary: Mapping[str, str] | None = None,
+    *,
+    units: Sequence[Token] | None = None,
 ) -> Replaced:
     """Replace each <unk> of an output by the source word with the most attention.
 
@@ -60,6 +63,8 @@ def replace_unknown(
             source token and one for EOS.
         source: the encoded source: its raw text, and each token's place in it.
         dictionary: translations of raw source words; a word that it lacks is copied.
+        units: what counts as a word, such as `words_of(source.text)` where tokens are subwords: a
+            word's attention is the sum over its tokens. None: each token is a word.
 
     Raises:
         ValueError: the model has no attention; pieces, attention and source do not match.
@@ -76,22 +81,28 @@ def replace_unknown(
             f"the attention is {attention.shape[0]} x {attention.shape[1]}, for {len(ids)} output "
             f"tokens and {len(source.tokens)} source tokens with EOS: it is of another output"
         )
-    words = [_raw(source, column) for column in range(len(source.tokens))]
-    columns = [column for column, (word, _, _) in enumerate(words) if word]
+    owners: Sequence[int] = range(len(source.tokens))
+    if units is None:
+        units = source.tokens
+    elif units:
+        owners = assign(source.tokens, units)
+    words = [_raw(source, unit) for unit in units]
+    candidates = [index for index, (word, _, _) in enumerate(words) if word]
     written, trace = list(pieces), []
     for position, token in enumerate(ids):
-        if token == UNK and columns:
-            row = attention[position].tolist()
-            column = max(columns, key=row.__getitem__)
-            word, start, end = words[column]
+        if token == UNK and candidates:
+            weights = [0.0] * len(units)
+            for owner, weight in zip(owners, attention[position].tolist(), strict=False):
+                weights[owner] += weight
+            best = max(candidates, key=weights.__getitem__)
+            word, start, end = words[best]
             written[position] = (dictionary or {}).get(word, word)
-            trace.append(Replacement(position, word, start, end, written[position], row[column]))
+            trace.append(Replacement(position, word, start, end, written[position], weights[best]))
     return Replaced(tuple(written), tuple(trace))
 
 
-def _raw(source: Encoded, column: int) -> tuple[str, int, int]:
-    """Return the user's own text of a token, without the space around it, and its place."""
-    token = source.tokens[column]
-    text = source.text[token.start : token.end]
-    start = token.start + len(text) - len(text.lstrip())
+def _raw(source: Encoded, unit: Token) -> tuple[str, int, int]:
+    """Return the user's own text of a unit, without the space around it, and its place."""
+    text = source.text[unit.start : unit.end]
+    start = unit.start + len(text) - len(text.lstrip())
     return text.strip(), start, start + len(text.strip())
