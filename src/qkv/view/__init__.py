@@ -1,13 +1,18 @@
 """Draw what attends to what: terminal, SVG, PNG, one self-contained page, notebook.
 
     figure = Figure(weights, target, source, title="Additive attention")
-    print(terminal(figure)); save([figure], "attention.html")
+    print(figure)
+    save(figure, "attention.html")
 
-These imports are not lazy: functions and their modules share names, so the functions must be bound
-after the modules, and nothing heavier than numpy is behind them.
+These imports are not lazy: functions and their modules share names, so each function must be bound
+after its module. Nothing heavier than numpy is behind them; resvg is imported when a PNG is drawn.
 """
 
 from qkv.view.figure import Figure, show
+from qkv.view.html import html
+from qkv.view.png import png
+from qkv.view.save import save
+from qkv.view.svg import svg
 from qkv.view.terminal import letters, terminal
 
-__all__ = ["Figure", "letters", "show", "terminal"]
+__all__ = ["Figure", "html", "letters", "png", "save", "show", "svg", "terminal"]

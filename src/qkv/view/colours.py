@@ -13,9 +13,9 @@ import numpy as np
 if TYPE_CHECKING:
     from jaxtyping import Float
 
-PAPER = "f2f6f9 c5dded 9ac2e1 71a7d4 498bc8 2d6fb3 1a5399 143977 10234f".split()
-NIGHT = "212730 283d5a 2c5582 2e71a4 2291bb 39b0c8 60cfc7 aee6b8 f4f6c8".split()
-_TOPS = (0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
+PAPER = ["f2f6f9", "c5dded", "9ac2e1", "71a7d4", "498bc8", "2d6fb3", "1a5399", "143977", "10234f"]
+NIGHT = ["212730", "283d5a", "2c5582", "2e71a4", "2291bb", "39b0c8", "60cfc7", "aee6b8", "f4f6c8"]
+TOPS = (0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
 
 Colour = tuple[int, int, int]
 
@@ -27,11 +27,11 @@ def top(weights: Float[np.ndarray, "targets sources"]) -> float:
     drawing prints the scale it used.
     """
     largest = float(weights.max(initial=0.0))
-    return next((end for end in _TOPS if largest <= end), 1.0)
+    return next((end for end in TOPS if largest <= end), 1.0)
 
 
 def rgb(fraction: float, ramp: list[str]) -> Colour:
-    """Return the red, green and blue of a fraction of the scale, linear between the ramp's stops."""
+    """Return red, green and blue of a fraction of the scale, linear between the ramp's stops."""
     place = min(max(fraction, 0.0), 1.0) * (len(ramp) - 1)
     below = min(int(place), len(ramp) - 2)
     low, high = bytes.fromhex(ramp[below]), bytes.fromhex(ramp[below + 1])

@@ -1,4 +1,4 @@
-"""A figure: weights with a label for every row and column, bound to each other once and for all."""
+"""A figure: weights with a label for every row and column, bound to each other for good."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import numpy as np
 if TYPE_CHECKING:
     from jaxtyping import Float
 
-# Weights are sums of rounded numbers (heads averaged, subwords added up to words), so one may exceed
-# 1 by the number of terms times eps: about 80 terms in float32.
+# Weights are sums of rounded numbers (heads averaged, subwords added up to words), so one may
+# exceed 1 by the number of terms times eps: here 80 terms in float32.
 _ROUNDING = 80 * float(np.finfo(np.float32).eps)
 
 
@@ -81,10 +81,11 @@ def _array(weights: Any) -> np.ndarray:
     """Return a read-only copy as float32 or float64; a tensor is recognised by its `detach`."""
     if hasattr(weights, "detach"):
         weights = weights.detach().cpu()
-        weights = weights.float() if weights.element_size() < 4 else weights  # numpy has no bfloat16
+        if weights.element_size() < 4:  # numpy has no bfloat16
+            weights = weights.float()
     array = np.asarray(weights)
-    array = array.astype(np.float32 if array.dtype.itemsize < 4 else array.dtype)
-    array = array if array.dtype in (np.float32, np.float64) else array.astype(np.float64)
+    single = array.dtype.kind == "f" and array.dtype.itemsize <= 4
+    array = array.astype(np.float32 if single else np.float64)
     array.setflags(write=False)
     return array
 
@@ -97,7 +98,9 @@ def _labels(axis: str, labels: Sequence[str]) -> tuple[str, ...]:
         )
     wrong = next((label for label in labels if not isinstance(label, str)), None)
     if wrong is not None:
-        raise ValueError(f"{axis} labels must be strings, got {wrong!r}; turn ids into tokens first")
+        raise ValueError(
+            f"{axis} labels must be strings, got {wrong!r}; turn ids into tokens first"
+        )
     return tuple(labels)
 
 
@@ -110,13 +113,13 @@ def _check(weights: np.ndarray, target: Sequence[str], source: Sequence[str]) ->
     if weights.shape != (len(target), len(source)):
         raise ValueError(
             f"weights have {weights.shape[0]} rows and {weights.shape[1]} columns, but there are "
-            f"{len(target)} target labels and {len(source)} source labels; every row needs a target "
-            "token and every column a source token (end of sentence included, if it has a weight)"
+            f"{len(target)} target labels and {len(source)} source labels; every row needs a "
+            "target token, every column a source token (the end of sentence too, if weighted)"
         )
     inside = (weights >= 0) & (weights <= 1 + _ROUNDING)  # NaN is not inside either
     if not inside.all():
         row, column = (int(index) for index in np.argwhere(~inside)[0])
         raise ValueError(
-            f"weights[{row}, {column}] is {weights[row, column]}; a figure shows weights between 0 "
-            "and 1, so normalise scores first"
+            f"weights[{row}, {column}] is {weights[row, column]}, and a figure shows weights "
+            "between 0 and 1; normalise scores first"
         )

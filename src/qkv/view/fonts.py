@@ -31,9 +31,7 @@ class Face:
     def draws(self, character: str) -> bool:
         """Say whether the font has a glyph for the character, or needs none for it."""
         place = bisect_right(self.starts, ord(character)) - 1
-        return _needs_no_glyph(character) or (
-            place >= 0 and ord(character) <= self.ends[place]
-        )
+        return _needs_no_glyph(character) or (place >= 0 and ord(character) <= self.ends[place])
 
 
 @dataclass(frozen=True)
@@ -46,8 +44,8 @@ class Fonts:
     def runs(self, text: str) -> list[tuple[str, str]]:
         """Cut a text into (family, part), each part whole graphemes that one family draws.
 
-        A text of letters that combine is one part if any font has all of it: resvg shapes the whole
-        text with the font of every part, and loses its place where they form clusters differently.
+        A text of letters that combine is one part if any font has all of it: resvg shapes the
+        whole text with every font, and loses its place where they form clusters differently.
         """
         family = self._family(text) if _combines(text) else None
         if family is not None:
@@ -78,17 +76,24 @@ class Fonts:
 def fonts(text: str, preferred: Sequence[str]) -> Fonts | None:
     """Return the fonts to draw a text with, or None where fontconfig cannot tell.
 
-    The main family is the first of the preferred ones that is installed. Han characters, which share
-    their code points and not their shapes, are Japanese beside kana and Chinese otherwise.
+    The main family is the preferred one that has most of the text's symbols, so that `▁the` is
+    not drawn in another font than `the`. Fonts without Latin letters come next, since resvg takes
+    a whole label from a fallback that can draw all of it. Han characters, which share their code
+    points but not their shapes, are Japanese beside kana and Chinese otherwise.
     """
-    regular = [face for face in installed() if face.weight == _REGULAR]
+    regular = {face.family: face for face in reversed(installed()) if face.weight == _REGULAR}
     if not regular:
         return None
-    present = {face.family for face in regular}
-    main = next((name for name in preferred if name in present), regular[0].family)
+    symbols = [c for c in set(text) if unicodedata.category(c)[0] in "PS"]
+    present = [regular[name] for name in preferred if name in regular] or list(regular.values())
+    main = max(present, key=lambda face: sum(map(face.draws, symbols)))
     han = "JP" if any("\u3040" <= character <= "\u30ff" for character in text) else "SC"
-    key = (main, f"Noto Sans CJK {han}")
-    return Fonts(main, tuple(sorted(regular, key=lambda face: _preference(face, key))))
+
+    def place(face: Face) -> tuple[bool, bool, bool, int]:
+        han_of_text = face.family == f"Noto Sans CJK {han}"
+        return (face is not main, face.draws("a"), not han_of_text, installed().index(face))
+
+    return Fonts(main.family, tuple(sorted(regular.values(), key=place)))
 
 
 @lru_cache(maxsize=1)
@@ -117,10 +122,6 @@ def _rank(face: Face) -> tuple[bool, bool, bool, str]:
     """Order by looks beside a sans-serif: Noto Sans, colour emoji, other sans, the rest."""
     noto, sans = face.family.startswith("Noto Sans"), "Sans" in face.family
     return (not noto, not face.colour, not sans, face.family)
-
-
-def _preference(face: Face, first: Sequence[str]) -> int:
-    return first.index(face.family) if face.family in first else len(first)
 
 
 def _needs_no_glyph(character: str) -> bool:

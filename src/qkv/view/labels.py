@@ -20,7 +20,7 @@ _ISOLATE, _POP = "\u2068", "\u2069"
 _ESCAPED = {"Cc", "Cf", "Cs", "Zl", "Zp", "Zs"}
 _STRONG_RIGHT_TO_LEFT = {"R", "AL", "AN"}
 
-# Widest advances, in ems, of the widest of the common fonts (DejaVu Sans, Noto Sans and its scripts).
+# The widest advances, in ems, of the common fonts (DejaVu Sans, Noto Sans and its scripts).
 _ASCII = (
     dict.fromkeys("ijlI.,:;'|!ft()[]-/\\rJ ", 0.42)
     | dict.fromkeys("<>+=~^#w", 0.85)
@@ -36,6 +36,8 @@ _BY_BLOCK = {  # first code point of a block -> widest letter of the blocks up t
     0x0E00: 1.0,  # Thai, Lao, Tibetan
     0x1000: 1.5,  # Burmese
     0x10A0: 1.1,  # everything up to presentation forms and emoji
+    0xFDFD: 7.3,  # one character, a whole sentence
+    0xFDFE: 1.1,
     0x10000: 1.6,
     0x12000: 4.7,  # cuneiform
     0x13000: 1.6,
@@ -46,8 +48,8 @@ _BLOCKS, _WIDEST = list(_BY_BLOCK), list(_BY_BLOCK.values())
 def visible(label: str) -> str:
     r"""Return the label with every invisible or disturbing character spelled out.
 
-    Control, format and unusual space characters become escapes (`\x1b`, `\u202e`); spaces at either
-    end become an open box; a leading combining mark gets a dotted circle; an empty label shows as ∅.
+    Control, format and unusual space characters become escapes (`\x1b`, `\u202e`), spaces at
+    either end an open box; a leading combining mark gets a dotted circle; an empty label is ∅.
     """
     shown = "".join(map(_character, label))
     stripped = shown.strip(" ")
@@ -84,8 +86,8 @@ def cells(text: str) -> int:
 def ems(text: str) -> float:
     """Return an upper bound of the width that a sans-serif font gives a visible text, in ems.
 
-    An upper bound, since a margin that is too wide is a blemish and a label that is cut is an error.
-    Compatibility ligatures are measured as what they stand for: one of them holds eighteen letters.
+    An upper bound, since a wide margin is a blemish and a label that is cut is an error. Ligatures
+    are measured as what they stand for too: U+FDFA holds eighteen letters.
     """
     expanded = unicodedata.normalize("NFKD", text)
     return 0.3 + max(sum(map(_ems, text)), sum(map(_ems, expanded)))
@@ -108,10 +110,10 @@ def reads_right_to_left(text: str) -> bool:
 
 
 def isolate(text: str) -> str:
-    """Wrap a right-to-left text in U+2068 ... U+2069, so that it cannot reorder what is beside it.
+    """Wrap a right-to-left text in U+2068 ... U+2069: it cannot reorder what is beside it.
 
-    The characters rather than an attribute: terminals have no attributes, and SVG renderers outside
-    browsers ignore `direction`.
+    The characters rather than an attribute: terminals have no attributes, and SVG renderers
+    outside browsers ignore `direction`.
     """
     return f"{_ISOLATE}{text}{_POP}" if reads_right_to_left(text) else text
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Sequence
 from functools import partial
+from xml.sax.saxutils import escape, unescape
 
 from qkv.view.figure import Figure
 from qkv.view.fonts import Fonts, fonts
@@ -22,41 +24,59 @@ def png(figure: Figure, scale: int = 2) -> bytes:
 
     Raises:
         ImportError: the extra `qkv[png]` is not installed.
-        ValueError: a label has a character that no installed font can draw, which would leave a box.
-            Told by fontconfig; on a system without it the labels are not checked.
+        ValueError: no installed font can draw some character, which would leave a box. fontconfig
+            tells; on a system without it the labels are not checked.
     """
     if scale < 1:
         raise ValueError(f"scale is {scale}; an image needs at least 1 pixel per pixel of the SVG")
+    drawing = svg(figure)
+    texts = [unescape(text) for _, text, _ in _TEXT.findall(drawing)]
+    chosen = fonts("".join(texts), FONTS)
+    if chosen is None:
+        return _draw(figure, drawing, scale, [], FONTS[-1])
+    _refuse_boxes(figure, chosen.missing("".join(texts)))
+    named = _TEXT.sub(partial(_name_fonts, chosen), drawing)
+    return _draw(figure, named, scale, chosen.files(texts), chosen.main)
+
+
+def _draw(figure: Figure, drawing: str, scale: int, files: Sequence[str], family: str) -> bytes:
+    """Draw with the given font files, or with all of the system's if there are none."""
     try:
         import resvg_py
     except ImportError as error:
-        raise ImportError("PNG needs resvg: pip install 'qkv[png]'; .svg and .html do not") from error
-    drawing = svg(figure)
-    texts = [text for _, text, _ in _TEXT.findall(drawing)]
-    chosen = fonts("".join(texts), FONTS)
-    if chosen is None:
-        return resvg_py.svg_to_bytes(svg_string=drawing, zoom=scale, sans_serif_family=FONTS[-1])
-    _refuse_boxes(figure, chosen.missing("".join(texts)))
-    return resvg_py.svg_to_bytes(
-        svg_string=_TEXT.sub(partial(_name_fonts, chosen), drawing),
-        zoom=scale,
-        skip_system_fonts=True,
-        font_files=chosen.files(texts),
-        sans_serif_family=chosen.main,
-    )
+        raise ImportError(
+            "PNG needs resvg: pip install 'qkv[png]'; .svg and .html do not"
+        ) from error
+    try:
+        return resvg_py.svg_to_bytes(
+            svg_string=drawing,
+            zoom=scale,
+            skip_system_fonts=bool(files),
+            font_files=list(files),
+            sans_serif_family=family,
+        )
+    except BaseException as error:  # a Rust panic is no Exception
+        if type(error).__name__ != "PanicException":
+            raise
+        raise ValueError(
+            f"resvg cannot lay out a label of the figure {figure.title!r}: one that mixes joined "
+            f"scripts or emoji in one token ({error}); save it as .svg or .html"
+        ) from error
 
 
 def _name_fonts(chosen: Fonts, match: re.Match[str]) -> str:
-    """Name the font of every part of a text: left to itself resvg may fall back to bold or serif."""
+    """Name the font of every part of a text: resvg itself may fall back to bold or serif."""
     opening, text, closing = match.groups()
     parts = [
-        part if family == chosen.main else f"<tspan font-family=\"'{family}'\">{part}</tspan>"
-        for family, part in chosen.runs(text)
+        escape(part)
+        if family == chosen.main
+        else f"<tspan font-family=\"'{family}'\">{escape(part)}</tspan>"
+        for family, part in chosen.runs(unescape(text))
     ]
     return opening + "".join(parts) + closing
 
 
-def _refuse_boxes(figure: Figure, characters: list[str]) -> None:
+def _refuse_boxes(figure: Figure, characters: Sequence[str]) -> None:
     if characters:
         named = ", ".join(
             f"U+{ord(character):04X} {unicodedata.name(character, 'unnamed')}"
@@ -64,6 +84,7 @@ def _refuse_boxes(figure: Figure, characters: list[str]) -> None:
         )
         more = f" and {len(characters) - 5} more" if len(characters) > 5 else ""
         raise ValueError(
-            f"no installed font can draw {named}{more} in the figure {figure.title!r}; install one "
-            "(Debian: fonts-noto-core, fonts-noto-cjk, fonts-noto-color-emoji) or save as .svg or .html"
+            f"no installed font can draw {named}{more} in the figure {figure.title!r}; install "
+            "one (Debian: fonts-noto-core, fonts-noto-cjk, fonts-noto-color-emoji), or save it as "
+            ".svg or .html"
         )

@@ -46,9 +46,9 @@ def svg(figure: Figure) -> str:
     summary = _summary(figure)
     return "\n".join(
         [
-            f'<svg xmlns="http://www.w3.org/2000/svg" {size} role="img" '
+            f'<svg xmlns="http://www.w3.org/2000/svg" {size} role="img" xml:space="preserve" '
             f'font-family="{families}, sans-serif" font-size="{layout.font}" fill="#1c2128">',
-            f"<title>{escape(visible(figure.title))}</title>",
+            f"<title>{escape(visible(figure.title or 'Attention'))}</title>",
             f"<desc>{escape(summary)}</desc>",
             f'<rect width="{width}" height="{height}" fill="#ffffff"/>',
             *_heading(layout),
@@ -61,9 +61,9 @@ def svg(figure: Figure) -> str:
 
 
 def _summary(figure: Figure) -> str:
-    size = f"{len(figure.target)} target tokens (rows) by {len(figure.source)} source tokens (columns)"
-    note = f" {visible(figure.note)}." if figure.note else ""
-    return f"Heat map of attention weights: {size}.{note}"
+    rows, columns = figure.weights.shape
+    size = f"{rows} target tokens (rows) by {columns} source tokens (columns)"
+    return f"Heat map of attention weights: {size}. {visible(figure.note) if figure.note else ''}"
 
 
 def _lay_out(figure: Figure) -> _Layout:
@@ -72,15 +72,15 @@ def _lay_out(figure: Figure) -> _Layout:
     across = [ems(visible(label)) * font for label in figure.source]
     slanted = _slanted(across, cell)
     beside = max([_CORNER, *(ems(visible(label)) * font for label in figure.target)])
-    left = _MARGIN + beside + _GAP
+    left = math.ceil(_MARGIN + beside + _GAP)  # whole pixels, so that edges are sharp
     rise = max([2.6 * _SMALL, *map(_rise, across, slanted)]) + font / 2 + _GAP
     reach = max([columns * cell, *map(_reach, across, slanted, _centres(columns, cell))])
     width = left + max(reach, _LEGEND + 60) + _MARGIN
 
     heading = _fold_heading(figure, width - 2 * _MARGIN)
     width = max([width, *(ems(text) * size + 2 * _MARGIN for text, size in heading)])
-    above = _MARGIN + sum(1.4 * size for _, size in heading) + 8 + rise
-    height = above + rows * cell + 58 + _MARGIN
+    above = math.ceil(_MARGIN + sum(1.4 * size for _, size in heading) + 8 + rise)
+    height = above + rows * cell + 50 + _MARGIN
     return _Layout(cell, font, heading, slanted, left, above, width, height)
 
 
@@ -127,9 +127,12 @@ def _heading(layout: _Layout) -> Iterator[str]:
 
 def _axes(figure: Figure, layout: _Layout) -> Iterator[str]:
     rows, columns = figure.weights.shape
+    x, y = layout.left - _GAP, layout.top - _GAP
     name = f'class="axis" font-size="{_SMALL}" fill="#57606a" text-anchor="end"'
-    for line, text in enumerate(("source →", "target ↓")):
-        yield _text(text, layout.left - _GAP, layout.top - _GAP - (1 - line) * 1.3 * _SMALL, name)
+    yield _text("source", x - 16, y - 1.4 * _SMALL, name)
+    yield _text("target", x - 16, y, name)
+    arrows = f"M{x - 11:g} {y - 18.5:g}h9m-3 -3l3 3l-3 3M{x - 6.5:g} {y - 8:g}v9m-3 -3l3 3l3 -3"
+    yield f'<path d="{arrows}" fill="none" stroke="#57606a"/>'
 
     for row, y in enumerate(_centres(rows, layout.cell)):
         place = f'class="target" data-target="{row}" text-anchor="end"'
@@ -167,18 +170,20 @@ def _cells(figure: Figure, layout: _Layout) -> Iterator[str]:
                 f'<rect class="cell" x="{layout.left + column * layout.cell:g}" y="{y:g}" '
                 f'width="{side}" height="{side}" fill="{hexadecimal(weight / scale, PAPER)}" '
                 f'data-target="{row}" data-source="{column}" data-weight="{number}">'
-                f"<title>target: {target}\nsource: {source[column]}\nweight: {number}</title></rect>"
+                f"<title>target: {target}\nsource: {source[column]}\nweight: {number}</title>"
+                "</rect>"
             )
 
 
 def _legend(figure: Figure, layout: _Layout) -> Iterator[str]:
     scale = top(figure.weights)
     x, y = layout.left, layout.top + figure.weights.shape[0] * layout.cell + 24
-    swatch = _LEGEND / _STEPS
+    side = _LEGEND // _STEPS
     for step in range(_STEPS):
         fill = hexadecimal(step / (_STEPS - 1), PAPER)
-        # half a pixel wider than its step, so that no seam shows between two swatches
-        yield f'<rect x="{x + step * swatch:g}" y="{y:g}" width="{swatch + 0.5:g}" height="9" fill="{fill}"/>'
+        over = step < _STEPS - 1  # under the next one, so that no seam shows when it is scaled
+        place = f'x="{x + step * side:g}" y="{y:g}" width="{side + over}" height="9"'
+        yield f'<rect {place} fill="{fill}"/>'
     style = f'class="scale" font-size="{_SMALL}" fill="#57606a"'
     for share, anchor in ((0.0, "start"), (0.5, "middle"), (1.0, "end")):
         place = f'{style} text-anchor="{anchor}"'

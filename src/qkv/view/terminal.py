@@ -23,19 +23,19 @@ Paint = Callable[[float], str]  # a fraction of the scale -> one cell, two colum
 def terminal(figure: Figure, width: int | None = None, colour: bool | None = None) -> str:
     """Draw the figure as text: a row a target token, a column (two cells wide) a source token.
 
-    Short column labels stand upright, longer ones hang on stairs:
+    Longer column labels hang on stairs, short ones (at most 8 characters each) stand upright:
 
-        ┌ the                       t h e
-        │ ┌ quick               d   █▓··
-        │ │ ┌ brown             i   ··██
+                   ┌ economic        t w o
+                   │ ┌ growth       T ██░░··
+        Wirtschaft ██░░            UW ··▒▒██
 
-    What is wider than the terminal is continued in further panels; nothing is cut.
+    What is wider than the terminal goes on in further panels; nothing is cut.
 
     Args:
         figure: what to draw.
         width: columns to use, at least 20; the terminal's own by default, 100 in a log.
         colour: background colours in place of shades; by default if standard output is a terminal
-            that wants them (NO_COLOR is obeyed), in 24 bits where COLORTERM promises them, else 256.
+            that wants them (NO_COLOR is obeyed). 24 bits where COLORTERM promises them, else 256.
     """
     columns = max(width or shutil.get_terminal_size((100, 24)).columns, _NARROWEST)
     paint = _painter(_wants_colour() if colour is None else colour)
@@ -49,20 +49,21 @@ def terminal(figure: Figure, width: int | None = None, colour: bool | None = Non
     for first, last in panels:
         if len(panels) > 1:
             lines += ["", f"source {first + 1}–{last} of {len(source)}"]
-        lines += ["", *(" " * gutter + line for line in _header(source[first:last], columns - gutter))]
+        header = _header(source[first:last], columns - gutter)
+        lines += ["", *(" " * gutter + line for line in header)]
         for pieces, weights in zip(rows, figure.weights[:, first:last], strict=True):
             painted = "".join(paint(float(weight) / scale) for weight in weights)
             lines += [_left(piece, gutter) + painted for piece in pieces]
-    lines += ["", *fold(_legend(scale, paint), columns)]
+    lines += ["", *_legend(scale, paint, columns)]
     return "\n".join(line.rstrip(" ") for line in lines)
 
 
 def letters(figure: Figure) -> str:
     """Return the alignment line of a transduction, such as `c-K a-AE t-T` or `x-K+S e-_`.
 
-    Each target token goes to the source token that it attends to most (the first of equals). Source
-    tokens stay in order, so the left sides spell the source; one without a target gets `_`, several
-    targets of one source are joined by `+`, and targets that attend to nothing follow as `_-T`.
+    Each target token goes to the source token that it attends to most (the first of equals).
+    Source tokens stay in order, so the left sides spell the source; one without a target gets `_`,
+    several targets of one source are joined by `+`, targets that attend to nothing end as `_-T`.
     """
     spoken: list[list[str]] = [[] for _ in figure.source]
     unattended = []
@@ -107,7 +108,7 @@ def _panels(source: list[str], width: int) -> Iterator[tuple[int, int]]:
 
 
 def _stackable(source: list[str]) -> bool:
-    """Say whether every label can stand upright: short, narrow, and of letters that do not join."""
+    """Say whether every label can stand upright: short, narrow, of letters that do not join."""
     return all(
         len(parts) <= _STACK
         and all(cells(part) <= 2 for part in parts)
@@ -142,9 +143,13 @@ def _stairs(source: list[str], width: int) -> Iterator[str]:
             yield f"{before}│ {isolate(piece)}"
 
 
-def _legend(scale: float, paint: Paint) -> str:
+def _legend(scale: float, paint: Paint, width: int) -> Iterator[str]:
+    """Explain the shades, a few a line; an entry takes 10 cells at most, and 2 apart."""
     steps = len(_SHADES) - 1
-    return "  ".join(f"{paint(step / steps)} {scale * step / steps:g}" for step in range(steps + 1))
+    entries = [f"{paint(step / steps)} {scale * step / steps:g}" for step in range(steps + 1)]
+    each = (width + 2) // 12
+    for first in range(0, len(entries), each):
+        yield "  ".join(entries[first : first + each])
 
 
 def _wants_colour() -> bool:

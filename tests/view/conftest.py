@@ -1,0 +1,48 @@
+"""Figures with known numbers, and a browser that may reach nothing but files."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+
+import pytest
+from view_figures import SCRIPTS, soft
+
+from qkv.view import Figure
+
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+ARGUMENTS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-first-run",
+    "--disable-quic",
+]
+
+
+@pytest.fixture
+def cat() -> Figure:
+    """A transduction of three letters, with one weight a shade away from the diagonal."""
+    weights = [[0.75, 0.25, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]]
+    return Figure(weights, ["K", "AE", "T"], ["c", "a", "t"], "cat", "additive")
+
+
+@pytest.fixture
+def scripts() -> Figure:
+    """All kinds of labels on both axes."""
+    count = len(SCRIPTS)
+    return Figure(soft(count, count), SCRIPTS, SCRIPTS[::-1], "日本語 → العربية", "head 3")
+
+
+@pytest.fixture(scope="module")  # a longer one would leave its event loop to other tests
+def browser() -> Iterator[object]:
+    program = next(filter(None, map(shutil.which, BROWSERS)), None)
+    if program is None:
+        pytest.skip(f"no browser found: looked for {', '.join(BROWSERS)}")
+    sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    with sync_api.sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=program, args=ARGUMENTS)
+        yield chromium
+        chromium.close()

@@ -1,0 +1,61 @@
+"""Files appear whole, under the names that are returned, or not at all."""
+
+from __future__ import annotations
+
+import pytest
+from view_figures import random_figure
+
+from qkv.view import html, png, save, svg
+from qkv.view import save as save_function
+
+FIGURES = [random_figure(2, 3, "one"), random_figure(3, 2, "two")]
+
+
+def test_the_suffix_chooses_the_format(tmp_path):
+    one = FIGURES[0]
+    assert save(one, tmp_path / "a.svg") == [tmp_path / "a.svg"]
+    assert (tmp_path / "a.svg").read_text(encoding="utf-8") == svg(one)
+    save([one], str(tmp_path / "a.PNG"))
+    assert (tmp_path / "a.PNG").read_bytes() == png(one)
+    save([one], tmp_path / "a.html")
+    assert (tmp_path / "a.html").read_text(encoding="utf-8") == html([one], "one")
+
+
+def test_several_figures_make_one_page_or_numbered_images(tmp_path):
+    assert save(FIGURES, tmp_path / "all.html") == [tmp_path / "all.html"]
+    assert (tmp_path / "all.html").read_text(encoding="utf-8") == html(FIGURES, "all")
+    written = save(FIGURES, tmp_path / "all.svg")
+    assert written == [tmp_path / "all-1.svg", tmp_path / "all-2.svg"]
+    assert [path.read_text(encoding="utf-8") for path in written] == list(map(svg, FIGURES))
+    assert not (tmp_path / "all.svg").exists()
+
+
+@pytest.mark.parametrize("name", ["a.pdf", "a", "a.svg.gz"])
+def test_another_suffix_is_refused_with_the_allowed_ones(tmp_path, name):
+    with pytest.raises(ValueError, match=r"\.html, \.svg, \.png"):
+        save(FIGURES, tmp_path / name)
+
+
+def test_no_figure_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="no figure to save"):
+        save([], tmp_path / "a.html")
+
+
+def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch):
+    path = tmp_path / "a.svg"
+    path.write_text("old")
+
+    def fail(self, target):
+        raise OSError("disk")
+
+    monkeypatch.setattr("pathlib.Path.replace", fail)
+    with pytest.raises(OSError, match="disk"):
+        save_function(FIGURES[0], path)
+    assert [file.name for file in tmp_path.iterdir()] == ["a.svg"]
+    assert path.read_text() == "old"
+
+
+def test_a_file_gets_the_permissions_that_any_new_file_gets(tmp_path):
+    (tmp_path / "plain").touch()
+    save(FIGURES[0], tmp_path / "a.svg")
+    assert (tmp_path / "a.svg").stat().st_mode == (tmp_path / "plain").stat().st_mode
