@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import subprocess
 import sys
@@ -9,20 +10,18 @@ import sys
 import pytest
 
 from qkv.config import TokenizerConfig
-from qkv.text import UNK, Side
+from qkv.text import SPECIALS, UNK, Side
 from qkv.text.subwords import BPE
 
 KINDS = ("bpe", "unigram")
-SENTENCES = [
-    f"the {a} {b} and the {b} {a}s"
-    for a in ("red", "low", "new")
-    for b in ("bird", "river", "den")
-]
+ADJECTIVES, NOUNS = ("red", "low", "new"), ("bird", "river", "den")
+SENTENCES = [f"the {a} {b} and the {b} {a}s" for a in ADJECTIVES for b in NOUNS]
 PROGRAM = """
+import sys
 from qkv.config import TokenizerConfig
 from qkv.text import Side
-texts = [f"the {a} {b} and the {b} {a}s" for a in ("red", "low", "new") for b in ("bird", "river", "den")]
-print(Side.train(TokenizerConfig(kind="KIND", size=60), texts).digest)
+kind, *texts = sys.argv[1:]
+print(Side.train(TokenizerConfig(kind=kind, size=60), texts).digest)
 """
 
 
@@ -31,10 +30,9 @@ def test_the_same_text_gives_the_same_model_in_every_process(kind):
     mine = Side.train(TokenizerConfig(kind=kind, size=60), SENTENCES)
     random.seed(5)
     again = Side.train(TokenizerConfig(kind=kind, size=60), SENTENCES)
-    program = [sys.executable, "-c", PROGRAM.replace("KIND", kind)]
-    other = subprocess.run(
-        program, env={"PYTHONHASHSEED": "7"}, capture_output=True, text=True, check=True
-    )
+    program = [sys.executable, "-c", PROGRAM, kind, *SENTENCES]
+    environment = os.environ | {"PYTHONHASHSEED": "7"}
+    other = subprocess.run(program, env=environment, capture_output=True, text=True, check=True)
 
     assert again.tokenizer.model == mine.tokenizer.model
     assert other.stdout.strip() == mine.digest
@@ -68,7 +66,8 @@ def test_the_vocabulary_never_exceeds_its_size_and_small_text_gives_a_small_one(
 def test_a_script_of_many_characters_leaves_room_for_longer_pieces(kind):
     common = [chr(0x4E00 + i) for i in range(20)]
     rare = "".join(chr(0x5E00 + i) for i in range(500))
-    texts = ["".join(common[i : i + 4]) for i in range(0, 20, 4)] * 50 + [rare]
+    words = ["".join(common[i : i + 4]) for i in range(0, 20, 4)]
+    texts = [a + b for a in words for b in words] * 10 + [rare]
 
     side = Side.train(TokenizerConfig(kind=kind, size=60), texts)
 
@@ -84,6 +83,16 @@ def test_rare_characters_are_unknown_below_min_count(kind):
 
     assert UNK in Side.train(TokenizerConfig(kind=kind, min_count=2), texts).ids("q")
     assert UNK not in Side.train(TokenizerConfig(kind=kind, min_count=1), texts).ids("q")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("special", SPECIALS)
+def test_text_that_reads_like_a_special_is_learned_like_any_other(kind, special):
+    texts = [f"{special} a", f"{special} b"] * 3
+    side = Side.train(TokenizerConfig(kind=kind, size=60), texts)
+
+    assert min(side.ids(f"b {special}")) > UNK
+    assert side.decode(side.ids(f"b {special}")) == f"b {special}"
 
 
 def test_a_long_line_is_learned_from_too():

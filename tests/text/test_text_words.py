@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from qkv.text import Token, words_of
@@ -21,12 +21,13 @@ def test_words_are_what_split_returns_in_their_places(text):
 
 @settings(max_examples=300, deadline=None, derandomize=True)
 @given(
-    text=st.text(alphabet="ab \t", max_size=12).filter(str.split),
+    text=st.text(alphabet="ab \t", max_size=12),
     spans=st.lists(st.tuples(st.integers(0, 12), st.integers(0, 12)), max_size=6),
 )
 def test_every_token_goes_to_the_word_it_shares_most_with_or_else_to_the_next(text, spans):
     tokens = [Token("x", min(a, b), max(a, b)) for a, b in spans]
     words = words_of(text)
+    assume(words)
 
     for token, chosen in zip(tokens, assign(tokens, words), strict=True):
         shared = [

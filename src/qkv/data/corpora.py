@@ -102,7 +102,8 @@ CORPORA: dict[str, Corpus] = {
 def load_pairs(config: DataConfig, split: str) -> Pairs:
     """Return the pairs of a split: of the named corpus, or of the files.
 
-    Raises: ValueError if the configuration names both or neither, or the data is not good.
+    Raises:
+        ValueError: the configuration names both or neither, or the data is not good.
     """
     files = {"train": config.train, "dev": config.dev, "test": config.test}
     given = [name for name, value in files.items() if value]
@@ -135,8 +136,9 @@ def load_pairs(config: DataConfig, split: str) -> Pairs:
 def load_corpus(config: DataConfig, split: str) -> Pairs:
     """Return a split ("train", "dev", "test", or one of the corpus's own) of the named corpus.
 
-    Raises: ValueError if there is no such corpus or split, a setting is missing or without meaning
-    for this corpus, or its files are missing or damaged.
+    Raises:
+        ValueError: there is no such corpus or split, a setting is missing or without meaning for
+            this corpus, or its files are missing or damaged.
     """
     corpus = CORPORA.get(config.corpus)
     if corpus is None:

@@ -89,7 +89,8 @@ def encode_pairs(
     max_length counts tokens without EOS; 0 keeps every pair. What is left out is counted in the
     result, which prints it.
 
-    Raises: ValueError if no pair is left.
+    Raises:
+        ValueError: no pair is left.
     """
     sources = Ragged.of(source.ids(pair.source) for pair in pairs)
     targets = Ragged.of(target.ids(pair.target) for pair in pairs)

@@ -21,7 +21,8 @@ class BatchPlan:
     The batches of an epoch depend on (lengths, budget, seed, epoch) alone, so training resumes
     exactly at batch p of epoch k with `plan.epoch(k)[p:]`. Their number is the same every epoch.
 
-    Raises: ValueError if there are no examples, a length is below 1 or the budget is.
+    Raises:
+        ValueError: there are no examples, a length is below 1 or the budget is.
     """
 
     def __init__(self, lengths: ArrayLike, tokens_per_batch: int, seed: int) -> None:
@@ -53,7 +54,8 @@ class BatchPlan:
 def sorted_batches(lengths: ArrayLike, tokens_per_batch: int) -> list[list[int]]:
     """Return batches for evaluation, the longest first, within the budget of `BatchPlan`.
 
-    Raises: ValueError as BatchPlan.
+    Raises:
+        ValueError: as for BatchPlan.
     """
     table = _table(lengths, tokens_per_batch)
     longest = table.max(axis=1)
@@ -65,9 +67,9 @@ def sorted_batches(lengths: ArrayLike, tokens_per_batch: int) -> list[list[int]]
 
 def _table(lengths: ArrayLike, tokens_per_batch: int) -> NDArray[np.int64]:
     array = np.asarray(lengths, dtype=np.int64)
-    table = array.reshape(len(array), -1) if array.ndim else array.reshape(1, 1)
-    if not table.size:
+    if not array.size:
         raise ValueError("no examples to make batches of")
+    table = array.reshape(len(array), -1)
     if table.min() < 1:
         raise ValueError(f"a length of {table.min()}: every length is at least 1 (EOS counts)")
     if tokens_per_batch < 1:

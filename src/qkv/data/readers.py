@@ -27,8 +27,9 @@ def read_pairs(files: tuple[str, ...], invalid: Literal["refuse", "skip"] = "ref
     UTF-8, with or without a byte-order mark; \\n or \\r\\n; plain, gzip or xz (told by content).
     Text is kept as it stands, outer spaces included.
 
-    Raises: ValueError if a file is missing or damaged, if a line is no pair (unless `invalid` is
-    "skip"), or if no pair is left; it names the file, the line and the way out.
+    Raises:
+        ValueError: a file is missing or damaged, a line is no pair (unless `invalid` is "skip"),
+            or no pair is left; names the file, the line and the way out.
     """
     if len(files) not in (1, 2):
         raise ValueError(
@@ -51,7 +52,8 @@ def read_columns(
 
     repeat_last: the last column may come several times.
 
-    Raises: ValueError as read_pairs.
+    Raises:
+        ValueError: as for read_pairs.
     """
     return _sift(_columns(file, names, repeat_last=repeat_last), file, invalid)
 
@@ -107,6 +109,9 @@ def _parallel(source: str, target: str) -> Iterator[Row | Problem]:
             yield Problem(target, number, _ALONE, f"{source} ends before this line")
         elif right is None:
             yield Problem(source, number, _ALONE, f"{target} ends before this line")
+        elif "\t" in left and "\t" in right:
+            detail = "parallel files hold one text a line; is each a TSV of pairs? Give one"
+            yield Problem(source, number, "tabs in both files", detail)
         else:
             yield _filled((left, right), _SIDES, (source, target), number)
 
@@ -139,7 +144,7 @@ def _lines(file: str) -> Iterator[str | Problem]:
 
 
 def _content(file: str) -> bytes:
-    path = Path(file)
+    path = Path(file).expanduser()
     try:
         data = path.read_bytes()
     except FileNotFoundError:

@@ -41,7 +41,8 @@ class Side:
     def train(cls, config: TokenizerConfig, texts: Iterable[str]) -> Side:
         """Learn the tokeniser and vocabulary from the training text (read once).
 
-        Raises: ValueError if the text or the size is too small to learn anything.
+        Raises:
+            ValueError: the text or the size is too small to learn anything.
         """
         prepared = [text.lower() for text in texts] if config.lowercase else list(texts)
         tokenizer, vocabulary = tokenizer_class(config.kind).train(prepared, config)
@@ -59,7 +60,8 @@ class Side:
     def encode(self, text: str) -> Encoded:
         """Return the tokens of a text with their spans in it, and their ids (no BOS, no EOS).
 
-        Raises: ValueError if the text is not valid Unicode (a lone surrogate).
+        Raises:
+            ValueError: the text is not valid Unicode (a lone surrogate).
         """
         prepared = self._prepare(text)
         pieces = self.tokenizer.split(prepared)
@@ -72,7 +74,8 @@ class Side:
     def decode(self, ids: Sequence[int]) -> str:
         """Return the text of these ids up to the first EOS; an unknown shows as <unk>.
 
-        Raises: ValueError if an id is outside the vocabulary.
+        Raises:
+            ValueError: an id is outside the vocabulary.
         """
         return self.describe(ids).text
 
@@ -81,7 +84,8 @@ class Side:
 
         PAD, BOS, and what follows the first EOS are not in the result's ids.
 
-        Raises: ValueError if an id is outside the vocabulary.
+        Raises:
+            ValueError: an id is outside the vocabulary.
         """
         spelled = self.vocabulary.spell(ids)
         shown = [
@@ -111,7 +115,8 @@ class Side:
     def load(cls, path: str | Path) -> Side:
         """Read what `save` wrote.
 
-        Raises: ValueError if the file is missing, cut short, edited, or no such file.
+        Raises:
+            ValueError: the file is missing, cut short, edited, or no such file.
         """
         content = sidefile.read(Path(path))
         tokenizer = tokenizer_class(content.kind).restore(content.model)

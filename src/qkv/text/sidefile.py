@@ -41,7 +41,8 @@ def write(path: Path, content: Content) -> None:
 def read(path: Path) -> Content:
     """Read what `write` wrote.
 
-    Raises: ValueError naming the file and what is wrong with it.
+    Raises:
+        ValueError: it is no such file, or not as it was written; names the file and the fault.
     """
     record = _record(path)
     if record.get("version") != _VERSION:

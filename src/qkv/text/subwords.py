@@ -47,7 +47,8 @@ class Subwords(Tokenizer):
     def train(cls, texts: Sequence[str], config: TokenizerConfig) -> tuple[Self, Vocabulary]:
         """Learn the pieces; the same texts give the same model, byte for byte.
 
-        Raises: ValueError if there is no text, or the size leaves no room for a character.
+        Raises:
+            ValueError: there is no text, or the size leaves no room for a character.
         """
         model = _learn(cls.kind, _coverable(texts, config), config.size)
         tokenizer = cls.restore(model)

@@ -58,7 +58,8 @@ class Tokenizer(ABC):
 def tokenizer_class(kind: str) -> type[Tokenizer]:
     """Import the tokeniser of this name.
 
-    Raises: ValueError if there is none.
+    Raises:
+        ValueError: there is none.
     """
     if kind not in TOKENIZERS:
         raise ValueError(f"unknown tokenizer {kind!r}; allowed: {', '.join(TOKENIZERS)}")

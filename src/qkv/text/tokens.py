@@ -37,8 +37,8 @@ def words_of(text: str) -> list[Token]:
 def visible(text: str) -> str:
     """Return a text in which everything can be seen, for labels.
 
-    A space shows as ␣, other white space and control characters as their numbers, an accent without
-    a letter on ◌, and a text of nothing but invisible characters as their numbers.
+    A space shows as ␣, other white space and control characters as their numbers, an accent
+    without a letter on ◌, and a text of nothing but invisible characters as their numbers.
     """
     if text and all(unicodedata.category(character)[0] in "ZC" for character in text):
         return "".join(map(_name, text))
@@ -60,7 +60,8 @@ def assign(tokens: Sequence[Token], words: Sequence[Token]) -> list[int]:
     touches none (a space, a word-start mark) goes to the next word, or to the last. So every token
     has a word, and what is summed over a word's tokens loses nothing.
 
-    Raises: ValueError if there are no words to assign to.
+    Raises:
+        ValueError: there are no words to assign to.
     """
     if not words:
         raise ValueError("a text without words: tokens cannot be assigned to words")

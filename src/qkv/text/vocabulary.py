@@ -17,7 +17,8 @@ class Vocabulary:
     A special is a number, never a spelling: text that happens to read `</s>` is an ordinary symbol
     with an id of its own if the vocabulary holds it, and UNK if not.
 
-    Raises: ValueError if a symbol is given twice, or is empty.
+    Raises:
+        ValueError: a symbol is given twice, or is empty.
     """
 
     def __init__(self, symbols: Iterable[str]) -> None:
@@ -36,7 +37,8 @@ class Vocabulary:
 
         The order is by count, then by code point, so it does not depend on the order of the text.
 
-        Raises: ValueError if no token is left.
+        Raises:
+            ValueError: no token is left.
         """
         if size <= len(SPECIALS):
             raise ValueError(
@@ -77,7 +79,8 @@ class Vocabulary:
     def symbol(self, id: int) -> str:
         """Return the symbol of an id.
 
-        Raises: ValueError if there is no such id.
+        Raises:
+            ValueError: there is no such id.
         """
         if not 0 <= id < len(self._symbols):
             raise ValueError(

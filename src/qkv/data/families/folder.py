@@ -8,7 +8,8 @@ from pathlib import Path
 def find(directory: str, *names: str) -> str:
     """Return the first of these files that is there, plain or compressed.
 
-    Raises: ValueError naming the folder, the files looked for and what is there instead.
+    Raises:
+        ValueError: none is; names the folder, what was looked for and what is there.
     """
     folder = Path(directory).expanduser()
     if not folder.is_dir():
