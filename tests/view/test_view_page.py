@@ -135,6 +135,16 @@ def test_hovering_shows_float64_to_its_last_digit(open_page):
     assert float(tip(page)[2]) == 2 / 3
 
 
+def test_a_figure_that_fits_has_no_scroll_bars(open_page):
+    figures = [Figure(soft(8, 9), list("abcdefgh"), list("ijklmnopq"), "small")] * 20
+    page = open_page(figures, size=(1100, 800))
+    over = page.evaluate(
+        "() => { const plot = document.querySelector('.plot');"
+        " return [plot.scrollHeight - plot.clientHeight, plot.scrollWidth - plot.clientWidth]; }"
+    )
+    assert over == [0, 0]
+
+
 def test_leaving_the_map_hides_the_tip(open_page):
     page = open_page(random_figure(3, 3))
     hover(page, 1, 1)
