@@ -31,22 +31,47 @@ def check_inputs(query: Tensor, key: Tensor, value: Tensor) -> None:
             raise ValueError(
                 f"query is {query.dtype} and {name} is {tensor.dtype}: convert one of them"
             )
+    dimensions = max(query.dim(), key.dim(), value.dim())
+    leading_shape(
+        {
+            name: tensor[(None,) * (dimensions - tensor.dim())]
+            for name, tensor in (("query", query), ("key", key), ("value", value))
+        }
+    )
+
+
+def check_pairs(key: Tensor, value: Tensor) -> None:
+    """Refuse more keys than values, or fewer: torch's fused kernel would read past the end.
+
+    Raises:
+        ValueError: naming both numbers.
+    """
     if key.shape[-2] != value.shape[-2]:
         raise ValueError(
             f"every key needs a value: {key.shape[-2]} keys, {value.shape[-2]} values "
             "(both are [..., keys, dim])"
         )
-    for name, tensor in (("key", key), ("value", value)):
-        _check_leading(query, name, tensor)
 
 
-def _check_leading(query: Tensor, name: str, tensor: Tensor) -> None:
-    for own, other in zip(query.shape[-3::-1], tensor.shape[-3::-1], strict=False):
-        if own != other and 1 not in (own, other):
-            raise ValueError(
-                f"{name} batch {list(tensor.shape[:-2])} != query batch {list(query.shape[:-2])}: "
-                "leading dimensions are batch (and heads), equal or 1; time comes after them"
-            )
+def leading_shape(tensors: dict[str, Tensor]) -> torch.Size:
+    """Batch and heads of the result; a mask of only [queries, keys] has no say.
+
+    Raises:
+        ValueError: sizes that are neither equal nor 1, or not equally many dimensions.
+    """
+    shapes = [
+        tensor.shape[:-2] for name, tensor in tensors.items() if name != "mask" or tensor.dim() > 2
+    ]
+    if all(shape == shapes[0] for shape in shapes):
+        return shapes[0]
+    sizes = [set(axis) - {1} for axis in zip(*shapes, strict=False)]
+    if len({len(shape) for shape in shapes}) > 1 or any(len(axis) > 1 for axis in sizes):
+        given = ", ".join(f"{name} {list(tensor.shape)}" for name, tensor in tensors.items())
+        raise ValueError(
+            f"leading dimensions do not fit: {given}. Before [time, dim] come batch (and heads), "
+            "equal or 1"
+        )
+    return torch.Size(axis.pop() if axis else 1 for axis in sizes)
 
 
 def check_widths(score: Score, query: Tensor, prepared: Tensor) -> None:
@@ -117,4 +142,19 @@ def check_bias(bias: Tensor | None) -> None:
         raise ValueError(
             f"bias is added to the energies: a floating-point tensor, got {kind}. A boolean "
             "tensor is a mask: Mask.keep(t) if True = may attend, Mask.drop(t) if True = may not"
+        )
+
+
+def check_bias_fits(bias: Tensor, query: Tensor, key: Tensor) -> None:
+    """Refuse a bias that cannot be added to the energies.
+
+    Raises:
+        ValueError: naming its shape and the energies'.
+    """
+    rows, columns = query.shape[-2], key.shape[-2]
+    own = (1, *bias.shape)[-2:]
+    if bias.dim() > key.dim() or own[0] not in (1, rows) or own[1] not in (1, columns):
+        raise ValueError(
+            f"bias {list(bias.shape)} cannot be added to energies [..., {rows} queries, "
+            f"{columns} keys]: sizes are equal or 1, and heads stand just before the queries"
         )

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor
 
+from qkv.attention.checks import leading_shape
 from qkv.attention.masks.mask import align
 from qkv.attention.masks.visible import drawn, hide
 
@@ -31,7 +32,7 @@ class Prepared:
     mask: Mask | None = None
     visible: Visible | None = None
 
-    def select(self, rows: Int[Tensor, chosen]) -> Prepared:
+    def select(self, rows: Int[Tensor, " chosen"]) -> Prepared:
         """The same for these batch items, in this order, repeated if they are."""
         return Prepared(
             self.key[rows],
@@ -51,8 +52,7 @@ def prepare(
     """
     if mask is None:
         return Prepared(score.prepare(key), value)
-    leading = key.dim() - 2
-    keys = key.shape[-2]
+    leading, keys = key.dim() - 2, key.shape[-2]
     if queries is None and not mask.same_for_every_query:
         met = align(mask.reachable(keys, key.device), leading, core=1)
         hidden, waiting, seen = None if bool(met.all()) else ~met, mask, None
@@ -60,6 +60,7 @@ def prepare(
         seen = drawn(mask, queries or 1, keys, leading, key.device)
         hidden, waiting = None if seen is None else seen.hidden, None
     if hidden is not None:
+        leading_shape({"key": key, "value": value, "mask": hidden.unsqueeze(-1)})
         own = value is not key
         key = hide(key, hidden)
         value = hide(value, hidden) if own else key

@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING, Literal
 import torch
 from torch import Tensor
 
-from qkv.attention.checks import check_inputs, check_key, check_mask, check_need, check_widths
+from qkv.attention.checks import (
+    check_bias_fits,
+    check_inputs,
+    check_key,
+    check_mask,
+    check_need,
+    check_pairs,
+    check_widths,
+    leading_shape,
+)
 from qkv.attention.masks.visible import Visible, drawn, visible
 from qkv.attention.prepared import Prepared, prepare
 
@@ -24,6 +33,7 @@ class Work:
     """Everything a kernel needs: the slots, and tensors that are checked, hidden and aligned.
 
     query, key and value have equally many dimensions; key is prepared by the score.
+    leading: batch and heads of the result.
     """
 
     slots: Slots
@@ -32,6 +42,7 @@ class Work:
     value: Tensor
     visible: Visible | None
     need: Need
+    leading: torch.Size
 
 
 def whole(
@@ -53,9 +64,11 @@ def prepared_for(
     slots: Slots, key: Tensor, value: Tensor | None, mask: Mask | None, queries: int | None
 ) -> Prepared:
     """Check and prepare the keys."""
+    value = key if value is None else value
     check_mask(mask)
     check_key(slots.score, key)
-    return prepare(slots.score, key, key if value is None else value, mask, queries)
+    check_pairs(key, value)
+    return prepare(slots.score, key, value, mask, queries)
 
 
 def step(slots: Slots, query: Tensor, prepared: Prepared, need: Need) -> Work:
@@ -69,21 +82,24 @@ def step(slots: Slots, query: Tensor, prepared: Prepared, need: Need) -> Work:
         if seen is not None:
             key, value = seen.hide_columns(key), seen.hide_columns(value)
     if slots.bias is not None:
-        seen = _narrowed(seen, slots.bias, key.dim())
+        seen = _narrowed(seen, slots.bias, query, key)
+    tensors = {"query": query, "key": key, "value": value}
     if seen is not None:
+        tensors["mask"] = seen.allowed
         query = seen.hide_rows(query)
-    return Work(slots, query, key, value, seen, need)
+    return Work(slots, query, key, value, seen, need, leading_shape(tensors))
 
 
-def _narrowed(seen: Visible | None, bias: Tensor, dimensions: int) -> Visible | None:
+def _narrowed(seen: Visible | None, bias: Tensor, query: Tensor, key: Tensor) -> Visible | None:
     """A bias of -inf forbids as a mask does, and a row of nothing else is as dead."""
-    allowed = ~torch.isneginf(_raised(bias, dimensions))
-    if bool(allowed.all()):
+    check_bias_fits(bias, query, key)
+    forbidden = torch.isneginf(_raised(bias, key.dim()))
+    if not bool(forbidden.any()):
         return seen
+    allowed = ~forbidden.expand(*forbidden.shape[:-1], key.shape[-2])
     if seen is None:
         return visible(allowed)
-    living = seen.allowed if seen.dead is None else seen.allowed & ~seen.dead
-    return visible(living & allowed)
+    return visible(allowed & (seen.allowed if seen.dead is None else seen.allowed & ~seen.dead))
 
 
 def _raised(tensor: Tensor, dimensions: int) -> Tensor:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 if TYPE_CHECKING:
-    from jaxtyping import Float, Int
+    from jaxtyping import Bool, Float, Int
 
 
 @dataclass(frozen=True, eq=False)
@@ -18,12 +18,12 @@ class KeyValueCache:
     """Projected keys and values, one row a position. Every method returns a new cache.
 
     key: as the layer's score wants it; value. Both None when nothing is remembered yet.
-    clean: rows that no query may meet were emptied before they were projected.
+    emptied: rows that were known to be met by no query, and emptied before they were projected.
     """
 
     key: Float[Tensor, "batch heads keys width"] | None = None
     value: Float[Tensor, "batch heads keys head_dim"] | None = None
-    clean: bool = False
+    emptied: Bool[Tensor, "*batch keys"] | None = None
 
     @staticmethod
     def empty() -> KeyValueCache:
@@ -47,21 +47,32 @@ class KeyValueCache:
             torch.cat([self.key, key], dim=-2), torch.cat([self.value, value], dim=-2)
         )
 
-    def select(self, rows: Int[Tensor, chosen]) -> KeyValueCache:
+    def select(self, rows: Int[Tensor, " chosen"]) -> KeyValueCache:
         """Keep these batch items, in this order, repeated if they are: beams that live on."""
         if self.key is None or self.value is None:
             return self
-        return KeyValueCache(self.key[rows], self.value[rows], self.clean)
+        emptied = self.emptied
+        if emptied is not None and emptied.dim() > 1 and emptied.shape[0] > 1:
+            emptied = emptied[rows]
+        return KeyValueCache(self.key[rows], self.value[rows], emptied)
+
+    def emptied_all(self, hidden: Bool[Tensor, "*batch keys"] | None) -> bool:
+        """Whether all these rows (per head, if 3-D) are empty already, so that none can harm."""
+        if hidden is None or self.emptied is None:
+            return hidden is None
+        emptied = self.emptied.unsqueeze(-2) if hidden.dim() > 1 else self.emptied
+        return not bool((hidden & ~emptied).any())
 
     def state_dict(self) -> dict[str, Tensor]:
         """The tensors by name; nothing when empty."""
         if self.key is None or self.value is None:
             return {}
-        return {"key": self.key, "value": self.value, "clean": torch.tensor(self.clean)}
+        state = {"key": self.key, "value": self.value}
+        return state if self.emptied is None else {**state, "emptied": self.emptied}
 
     @staticmethod
     def from_state_dict(state: Mapping[str, Tensor]) -> KeyValueCache:
         """The cache that `state_dict` described."""
         if not state:
             return KeyValueCache()
-        return KeyValueCache(state["key"], state["value"], bool(state["clean"]))
+        return KeyValueCache(state["key"], state["value"], state.get("emptied"))

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from torch import Tensor, nn
 
 from qkv.attention import Attention, scores
-from qkv.attention.checks import check_mask
+from qkv.attention.checks import check_mask, check_pairs
 from qkv.attention.masks.mask import align
 from qkv.attention.masks.visible import drawn, hide
 from qkv.attention.prepared import Prepared
@@ -106,7 +106,7 @@ class MultiHeadAttention(nn.Module):
         keys = key.shape[-2] if cache is None else cache.length
         seen = None if mask is None else drawn(mask, query.shape[-2], keys, 2, query.device)
         if cache is None:
-            hidden = None if seen is None or seen.hidden is None else seen.hidden.all(1)
+            hidden = None if seen is None else _in_every_head(seen.hidden)
             cache = self._project(key, value, hidden)
         return self._attend(query, cache, seen, need)
 
@@ -124,7 +124,8 @@ class MultiHeadAttention(nn.Module):
         check_mask(mask)
         hidden = None
         if mask is not None:
-            hidden = ~align(mask.reachable(key.shape[-2], key.device), 2, core=1).any(1)
+            met = align(mask.reachable(key.shape[-2], key.device), 2, core=1)
+            hidden = None if bool(met.all()) else _in_every_head(~met)
         return self._project(key, value, hidden)
 
     def extend(
@@ -140,14 +141,15 @@ class MultiHeadAttention(nn.Module):
         value = key if value is None else value
         _check_input("key", key, self.project_key)
         _check_input("value", value, self.project_value)
-        if hidden is not None and bool(hidden.any()):
+        check_pairs(key, value)
+        if hidden is not None:
             own = value is not key
             key = hide(key, hidden)
             value = hide(value, hidden) if own else key
         split = self._split(self.project_key(key), self.kv_heads)
         prepared = self.attention.score.prepare(split)
         return KeyValueCache(
-            prepared, self._split(self.project_value(value), self.kv_heads), hidden is not None
+            prepared, self._split(self.project_value(value), self.kv_heads), hidden
         )
 
     def _attend(
@@ -156,14 +158,14 @@ class MultiHeadAttention(nn.Module):
         """Project the queries, attend per head, project what was read."""
         assert cache.key is not None and cache.value is not None
         key, value = cache.key, cache.value
-        dead = None if seen is None or seen.dead is None else seen.dead.all(1)
-        if seen is not None and not cache.clean:
-            key, value = seen.hide_columns(key), seen.hide_columns(value)
+        dead = None if seen is None else _in_every_head(seen.dead)
         if dead is not None:
             query = query.masked_fill(dead, 0)
         group = self.heads // self.kv_heads
         if group > 1:
             key, value = key.repeat_interleave(group, 1), value.repeat_interleave(group, 1)
+        if seen is not None and not cache.emptied_all(seen.hidden):
+            key, value = seen.hide_columns(key), seen.hide_columns(value)
         split = self._split(self.project_query(query), self.heads)
         out = self.attention.attend(split, Prepared(key, value, None, seen), need=need)
         context = self.project_context(out.context.transpose(1, 2).flatten(2))
@@ -173,6 +175,11 @@ class MultiHeadAttention(nn.Module):
 
     def _split(self, tensor: Tensor, heads: int) -> Float[Tensor, "batch heads time head_dim"]:
         return tensor.unflatten(-1, (heads, self.head_dim)).transpose(1, 2)
+
+
+def _in_every_head(flags: Tensor | None) -> Tensor | None:
+    """[batch, heads, ...] -> [batch, ...]; what comes from a mask without a batch has no heads."""
+    return flags if flags is None or flags.dim() <= 2 else flags.all(1)
 
 
 def _check_sizes(d_model: int, heads: int, kv_heads: int) -> None:

@@ -7,8 +7,6 @@ from functools import cached_property
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-import torch
-
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -38,7 +36,11 @@ class Plan:
 
 @dataclass(frozen=True)
 class Kernel:
-    """One way to compute the equation, and what it covers. None covers all."""
+    """One way to compute the equation, and what it covers. None covers all.
+
+    pads_from: with keys and values of two widths it pads the narrower, which is worth it from so
+        many (query, key) pairs a head on; "auto" leaves fewer to the next kernel.
+    """
 
     name: str
     target: str
@@ -50,6 +52,7 @@ class Kernel:
     drops_out: bool = True
     learns_bias: bool = True
     holds_pairs: bool = True
+    pads_from: int = 0
 
     @cached_property
     def run(self) -> Callable[[Work], Attended]:
@@ -75,12 +78,17 @@ class Kernel:
             return "a bias that needs a gradient"
         return None
 
+    def loss(self, work: Work) -> str | None:
+        """Say why another kernel is faster although this one could do it; None if none is."""
+        widths = work.key.shape[-1], work.value.shape[-1]
+        pairs = work.query.shape[-2] * work.key.shape[-2]
+        if widths[0] != widths[1] and pairs < self.pads_from:
+            return f"widths {widths[0]} and {widths[1]}, which it pads, for only {pairs} pairs"
+        return None
+
     def cost(self, work: Work) -> tuple[int, int]:
         """Operations and bytes of this work."""
-        leading = torch.broadcast_shapes(
-            work.query.shape[:-2], work.key.shape[:-2], work.value.shape[:-2]
-        )
-        rows = torch.Size(leading).numel() * work.query.shape[-2]
+        rows = work.leading.numel() * work.query.shape[-2]
         pairs = rows * work.key.shape[-2]
         per_pair, held = work.slots.score.pair_cost(work.key.shape[-1])
         operations = pairs * (per_pair + 2 * work.value.shape[-1] + 5)  # 5: mask and softmax

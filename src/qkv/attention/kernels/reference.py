@@ -23,25 +23,27 @@ def run(work: Work) -> Attended:
         energies = energies + slots.bias
     if seen is not None:
         energies = torch.where(seen.allowed, energies, -math.inf)
+        energies = _replaced(work, energies, 0.0)
     normalized = slots.normalizer(energies, stats=work.need == "stats")
-    weights = _revive(work, normalized.weights, 0.0)
+    weights = _replaced(work, normalized.weights, 0.0)
     mixed = weights if slots.reweighter is None else slots.reweighter(weights)
     if slots.dropout:
         mixed = torch.dropout(mixed, slots.dropout, train=True)
     context = (mixed @ work.value.to(mixed.dtype)).to(work.value.dtype)
     return Attended(
-        context,
+        _replaced(work, context, 0.0),
         weights.to(work.query.dtype) if work.need == "weights" else None,
         _row(work, normalized.log_normalizer, -math.inf),
         _row(work, normalized.log_prob, 0.0),
     )
 
 
-def _revive(work: Work, weights: Tensor, dead: float) -> Tensor:
+def _replaced(work: Work, rows: Tensor, dead: float) -> Tensor:
+    """Put `dead` in the rows that may attend to nothing; no gradient passes there."""
     if work.visible is None or work.visible.dead is None:
-        return weights
-    return weights.masked_fill(work.visible.dead, dead)
+        return rows
+    return rows.masked_fill(work.visible.dead, dead)
 
 
 def _row(work: Work, rows: Tensor | None, dead: float) -> Tensor | None:
-    return None if rows is None else _revive(work, rows.unsqueeze(-1), dead).squeeze(-1)
+    return None if rows is None else _replaced(work, rows.unsqueeze(-1), dead).squeeze(-1)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from qkv.attention.kernels.twice import differentiable_twice
 from qkv.attention.result import Attended
@@ -23,23 +24,19 @@ def run(work: Work) -> Attended:
     """Bring everything to [batch, heads, time, dim], which the fast path wants, and call it."""
     score, seen = work.slots.score, work.visible
     assert isinstance(score, DotScore)
-    query, bias = score.project_query(work.query), work.slots.bias
-    leading = torch.broadcast_shapes(
-        query.shape[:-2],
-        work.key.shape[:-2],
-        work.value.shape[:-2],
-        () if seen is None else seen.allowed.shape[:-2],
-        () if bias is None else bias.shape[:-2],
-    )
     mask = _mask(work)
+    read = work.value.shape[-1]
+    width = max(work.key.shape[-1], read)
     context = differentiable_twice(
-        _four(query, leading),
-        _four(work.key, leading),
-        _four(work.value, leading),
-        None if mask is None else _four_mask(mask, leading),
+        _four(_padded(score.project_query(work.query), width), work.leading),
+        _four(_padded(work.key, width), work.leading),
+        _four(_padded(work.value, width), work.leading),
+        None if mask is None else _four_mask(mask, work.leading),
         score.scale(work.key.shape[-1]),
     )
-    context = context.reshape(*leading, *context.shape[-2:])
+    context = context if width == read else context[..., :read]
+    if len(work.leading) != 2:
+        context = context.reshape(*work.leading, *context.shape[-2:])
     if seen is not None and seen.dead is not None:
         context = context.masked_fill(seen.dead, 0)
     return Attended(context)
@@ -51,7 +48,18 @@ def _mask(work: Work) -> Tensor | None:
     if bias is None:
         return None if seen is None else seen.allowed
     bias = bias.to(work.query.dtype)
-    return bias if seen is None else torch.where(seen.allowed, bias, -math.inf)
+    if bias.shape[-1] == 1:
+        bias = bias.expand(*bias.shape[:-1], work.key.shape[-2])
+    if seen is None:
+        return bias if bias.dim() > 1 else bias.unsqueeze(0)
+    bias = torch.where(seen.allowed, bias, -math.inf)
+    return bias if seen.dead is None else bias.masked_fill(seen.dead, 0)
+
+
+def _padded(tensor: Tensor, width: int) -> Tensor:
+    """Zeros change no dot product; with two widths torch would keep all energies."""
+    missing = width - tensor.shape[-1]
+    return F.pad(tensor, (0, missing)) if missing else tensor
 
 
 def _four(tensor: Tensor, leading: torch.Size) -> Tensor:
@@ -59,12 +67,15 @@ def _four(tensor: Tensor, leading: torch.Size) -> Tensor:
         tensor = tensor.expand(*leading, *tensor.shape[-2:])
     if len(leading) == 2:
         return tensor
-    if len(leading) > 2:
-        return tensor.flatten(0, -4)
-    return tensor[(None,) * (2 - len(leading))] if not leading else tensor.unsqueeze(1)
+    if len(leading) == 1:
+        return tensor.unsqueeze(1)
+    return tensor.flatten(0, -4) if leading else tensor[None, None]
 
 
 def _four_mask(mask: Tensor, leading: torch.Size) -> Tensor:
+    """Leading dimensions of 1 stay: torch stretches them without a copy."""
     if mask.dim() == 2 or (len(leading) == 2 and mask.dim() == 4):
         return mask
+    if len(leading) == 1:
+        return mask.unsqueeze(1)
     return _four(mask, leading)

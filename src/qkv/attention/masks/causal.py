@@ -32,11 +32,15 @@ class Causal(Mask):
         last = torch.arange(queries, device=device).unsqueeze(-1) + self.offset
         return torch.arange(keys, device=device) <= last
 
-    def reachable(self, keys: int, device: torch.device | None = None) -> Bool[Tensor, keys]:
+    def forbids_nothing(self, queries: int, keys: int) -> bool:
+        """Whether the first query already sees the last key."""
+        return self.offset >= keys - 1
+
+    def reachable(self, keys: int, device: torch.device | None = None) -> Bool[Tensor, " keys"]:
         """Every key: some query comes late enough."""
         return torch.ones(keys, dtype=torch.bool, device=device)
 
-    def select(self, rows: Int[Tensor, chosen]) -> Mask:
+    def select(self, rows: Int[Tensor, " chosen"]) -> Mask:
         """Itself: it has no batch."""
         return self
 

@@ -51,6 +51,12 @@ class And(_Pair):
         left, right = (m.tensor(queries, keys, device) for m in (self.left, self.right))
         return torch.logical_and(*_same_rank(left, right, core=2))
 
+    def forbids_nothing(self, queries: int, keys: int) -> bool:
+        """Whether neither rule forbids anything."""
+        return self.left.forbids_nothing(queries, keys) and self.right.forbids_nothing(
+            queries, keys
+        )
+
     def reachable(
         self, keys: int, device: torch.device | None = None
     ) -> Bool[Tensor, "*batch keys"]:
@@ -58,7 +64,7 @@ class And(_Pair):
         left, right = (m.reachable(keys, device) for m in (self.left, self.right))
         return torch.logical_and(*_same_rank(left, right, core=1))
 
-    def select(self, rows: Int[Tensor, chosen]) -> Mask:
+    def select(self, rows: Int[Tensor, " chosen"]) -> Mask:
         """Both parts' batch items."""
         return And(self.left.select(rows), self.right.select(rows))
 
@@ -77,6 +83,12 @@ class Or(_Pair):
         left, right = (m.tensor(queries, keys, device) for m in (self.left, self.right))
         return torch.logical_or(*_same_rank(left, right, core=2))
 
+    def forbids_nothing(self, queries: int, keys: int) -> bool:
+        """Whether one rule forbids nothing."""
+        return self.left.forbids_nothing(queries, keys) or self.right.forbids_nothing(
+            queries, keys
+        )
+
     def reachable(
         self, keys: int, device: torch.device | None = None
     ) -> Bool[Tensor, "*batch keys"]:
@@ -84,7 +96,7 @@ class Or(_Pair):
         left, right = (m.reachable(keys, device) for m in (self.left, self.right))
         return torch.logical_or(*_same_rank(left, right, core=1))
 
-    def select(self, rows: Int[Tensor, chosen]) -> Mask:
+    def select(self, rows: Int[Tensor, " chosen"]) -> Mask:
         """Both parts' batch items."""
         return Or(self.left.select(rows), self.right.select(rows))
 
@@ -117,7 +129,7 @@ class Not(Mask):
             return self.tensor(1, keys, device).squeeze(-2)
         return torch.ones(keys, dtype=torch.bool, device=device)
 
-    def select(self, rows: Int[Tensor, chosen]) -> Mask:
+    def select(self, rows: Int[Tensor, " chosen"]) -> Mask:
         """The opposite for these batch items."""
         return Not(self.mask.select(rows))
 

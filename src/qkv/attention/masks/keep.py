@@ -48,7 +48,7 @@ class Keep(Mask):
         """The keys that have a True in their column."""
         return self.tensor(self.allowed.shape[-2], keys, device).any(-2)
 
-    def select(self, rows: Int[Tensor, chosen]) -> Mask:
+    def select(self, rows: Int[Tensor, " chosen"]) -> Mask:
         """The mask of these batch items."""
         shared = self.allowed.dim() == 2 or self.allowed.shape[0] == 1
         return self if shared else Keep(self.allowed[rows.to(self.allowed.device)])

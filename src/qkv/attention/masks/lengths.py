@@ -18,7 +18,25 @@ if TYPE_CHECKING:
 class Lengths(Mask):
     """Key j of batch item b may be met when j < n[b]. Build it with Mask.lengths."""
 
-    n: Int[Tensor, batch]
+    n: Int[Tensor, " batch"]
+
+    @staticmethod
+    def of(n: Int[Tensor, " batch"]) -> Lengths:
+        """Check the lengths and make the mask.
+
+        Raises:
+            ValueError: not a 1-D tensor of integers, or a negative length.
+        """
+        tensor = isinstance(n, Tensor)
+        if not tensor or n.dim() != 1 or n.is_floating_point() or n.dtype == torch.bool:
+            kind = f"{n.dtype} {list(n.shape)}" if tensor else type(n).__name__
+            raise ValueError(
+                f"Mask.lengths takes one integer a batch item, a tensor [batch], got {kind}; "
+                "a boolean padding mask is Mask.keep(t[:, None, :])"
+            )
+        if bool((n < 0).any()):
+            raise ValueError(f"lengths are 0 or more, got {n.tolist()}")
+        return Lengths(n)
 
     @property
     def same_for_every_query(self) -> bool:
@@ -38,7 +56,7 @@ class Lengths(Mask):
         n = self.n.to(device)
         return torch.arange(keys, device=n.device) < n.unsqueeze(-1)
 
-    def select(self, rows: Int[Tensor, chosen]) -> Mask:
+    def select(self, rows: Int[Tensor, " chosen"]) -> Mask:
         """The lengths of these batch items."""
         return Lengths(self.n[rows.to(self.n.device)])
 
@@ -48,20 +66,3 @@ class Lengths(Mask):
 
     def __repr__(self) -> str:
         return f"Mask.lengths({self.n.tolist()})"
-
-
-def lengths(n: Int[Tensor, batch]) -> Lengths:
-    """Check the lengths and make the mask.
-
-    Raises:
-        ValueError: not a 1-D tensor of integers, or a negative length.
-    """
-    if not isinstance(n, Tensor) or n.dim() != 1 or n.is_floating_point() or n.dtype == torch.bool:
-        kind = f"{n.dtype} {list(n.shape)}" if isinstance(n, Tensor) else type(n).__name__
-        raise ValueError(
-            f"Mask.lengths takes one integer a batch item, a tensor [batch], got {kind}; "
-            "a boolean padding mask is Mask.keep(t[:, None, :])"
-        )
-    if bool((n < 0).any()):
-        raise ValueError(f"lengths are 0 or more, got {n.tolist()}")
-    return Lengths(n)

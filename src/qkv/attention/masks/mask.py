@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from importlib import import_module
 from typing import TYPE_CHECKING
 
 import torch
@@ -17,6 +16,7 @@ class Mask(ABC):
     """Which pairs (query i, key j) may meet; True always reads "may attend". Abstract.
 
     Built by the static methods below, composed with `&`, `|` and `~`; printing one draws it.
+    (Each pattern's file imports this one, so the methods import the patterns when called.)
 
     A mask's leading dimensions are read from the left, batch first: a [batch, T, S] mask serves
     queries [batch, heads, T, dim] as well. Dimensions of size 1 stretch.
@@ -25,17 +25,23 @@ class Mask(ABC):
     @staticmethod
     def keep(tensor: Bool[Tensor, "*batch queries keys"]) -> Mask:
         """True = may attend, as in `scaled_dot_product_attention`."""
-        return import_module("qkv.attention.masks.keep").keep(tensor)
+        from qkv.attention.masks.keep import keep
+
+        return keep(tensor)
 
     @staticmethod
     def drop(tensor: Bool[Tensor, "*batch queries keys"]) -> Mask:
         """True = may not attend, as in `nn.MultiheadAttention` and `nn.Transformer`."""
-        return import_module("qkv.attention.masks.keep").drop(tensor)
+        from qkv.attention.masks.keep import drop
+
+        return drop(tensor)
 
     @staticmethod
-    def lengths(lengths: Int[Tensor, batch]) -> Mask:
+    def lengths(lengths: Int[Tensor, " batch"]) -> Mask:
         """Key j of batch item b may be met when j < lengths[b]."""
-        return import_module("qkv.attention.masks.lengths").lengths(lengths)
+        from qkv.attention.masks.lengths import Lengths
+
+        return Lengths.of(lengths)
 
     @staticmethod
     def causal(offset: int = 0) -> Mask:
@@ -43,7 +49,9 @@ class Mask(ABC):
 
         With a cache the last query sees the last key: offset = number of keys - number of queries.
         """
-        return import_module("qkv.attention.masks.causal").Causal(offset)
+        from qkv.attention.masks.causal import Causal
+
+        return Causal(offset)
 
     @property
     @abstractmethod
@@ -63,12 +71,16 @@ class Mask(ABC):
         """Which keys some query may meet, however many queries come; True when in doubt."""
 
     @abstractmethod
-    def select(self, rows: Int[Tensor, chosen]) -> Mask:
+    def select(self, rows: Int[Tensor, " chosen"]) -> Mask:
         """The mask of these batch items; a part without a batch stays as it is."""
 
     @abstractmethod
     def size(self) -> tuple[int | None, int | None]:
         """Queries and keys that the mask itself speaks of; None where any number will do."""
+
+    def forbids_nothing(self, queries: int, keys: int) -> bool:
+        """True when that is plain without drawing it, as for one query with a cache behind it."""
+        return False
 
     def dense(
         self, queries: int, keys: int, device: torch.device | None = None
@@ -83,20 +95,27 @@ class Mask(ABC):
 
     def draw(self, queries: int | None = None, keys: int | None = None) -> str:
         """The mask as text, one line a query: a filled square for a pair that may meet."""
-        text: str = import_module("qkv.attention.masks.draw").draw(self, queries, keys)
-        return text
+        from qkv.attention.masks.draw import draw
+
+        return draw(self, queries, keys)
 
     def __str__(self) -> str:
         return self.draw()
 
     def __and__(self, other: Mask) -> Mask:
-        return import_module("qkv.attention.masks.combine").And(self, other)
+        from qkv.attention.masks.combine import And
+
+        return And(self, other)
 
     def __or__(self, other: Mask) -> Mask:
-        return import_module("qkv.attention.masks.combine").Or(self, other)
+        from qkv.attention.masks.combine import Or
+
+        return Or(self, other)
 
     def __invert__(self) -> Mask:
-        return import_module("qkv.attention.masks.combine").Not(self)
+        from qkv.attention.masks.combine import Not
+
+        return Not(self)
 
     def __bool__(self) -> bool:
         raise ValueError(

@@ -30,7 +30,7 @@ class Visible:
     dead: Bool[Tensor, "*batch T 1"] | None
     hidden: Bool[Tensor, "*batch keys"] | None
 
-    def select(self, rows: Int[Tensor, chosen]) -> Visible:
+    def select(self, rows: Int[Tensor, " chosen"]) -> Visible:
         """The same for these batch items."""
         allowed, dead, hidden = (
             part if part is None or part.dim() < least or part.shape[0] == 1 else part[rows]
@@ -52,17 +52,19 @@ def drawn(
     mask: Mask, queries: int, keys: int, leading: int, device: torch.device
 ) -> Visible | None:
     """Draw the mask for queries and keys with this many leading dimensions; None: all may meet."""
+    if mask.forbids_nothing(queries, keys):
+        return None
     keep = align(mask.tensor(queries, keys, device), leading)
     return visible(keep.expand(*keep.shape[:-1], keys))
 
 
 def visible(keep: Bool[Tensor, "*batch T keys"]) -> Visible | None:
     """Find the dead rows and hidden columns of a drawn mask; None when it forbids nothing."""
-    bytes_ = keep.view(torch.uint8)  # reductions over bytes run ten times faster than over booleans
-    if bytes_.amin().item():
+    flags = keep.view(torch.uint8)  # bytes are reduced ten times faster than booleans
+    if flags.amin().item():
         return None
-    living = bytes_.amax(-1, keepdim=True)
-    met = bytes_.amax(-2)
+    living = flags.amax(-1, keepdim=True)
+    met = flags.amax(-2)
     dead = None if living.amin().item() else living == 0
     hidden = None if met.amin().item() else met == 0
     return Visible(keep if dead is None else keep | dead, dead, hidden)
@@ -75,9 +77,6 @@ def hide(rows: Tensor, hidden: Bool[Tensor, "*batch rows"]) -> Tensor:
 
 def _fit(flags: Tensor, rows: Tensor) -> Tensor:
     """Reduce flags over leading dimensions that `rows` shares: hidden only if hidden in all."""
-    shared = range(flags.dim() - rows.dim())
-    for _ in shared:
-        flags = flags.all(0)
     for axis in range(-flags.dim(), -2):
         if rows.shape[axis] == 1 and flags.shape[axis] > 1:
             flags = flags.all(axis, keepdim=True)

@@ -62,7 +62,7 @@ class Additive(Score):
 def tanh_energies(
     query: Float[Tensor, "*batch queries hidden"],
     key: Float[Tensor, "*batch keys hidden"],
-    v: Float[Tensor, hidden],
+    v: Float[Tensor, " hidden"],
 ) -> Float[Tensor, "*batch queries keys"]:
     """e_ij = v . tanh(query_i + key_j), for a query and key that are projected already."""
     query, key = at_least_float32(query), at_least_float32(key)

@@ -1,0 +1,44 @@
+"""The masks that the sweeps run over, each beside the rule that it must follow."""
+
+from __future__ import annotations
+
+import itertools
+
+import torch
+from attention_oracle import B, H, S, T
+
+from qkv.attention import Mask
+
+_generator = torch.Generator().manual_seed(7)
+LENGTHS = torch.tensor([4, 0])
+ANY = torch.rand(B, H, T, S, generator=_generator) < 0.5
+ANY[0, 1, 2] = False  # a dead row
+ANY[1, :, :, 3] = False  # a key of item 1 that no query meets
+PER_ITEM = torch.rand(B, T, S, generator=_generator) < 0.5
+PER_ITEM[0, :, 5] = True  # dropped, a key of item 0 that no query meets
+
+CASES = {
+    "none": (None, lambda b, h, i, j: True),
+    "keep": (Mask.keep(ANY), lambda b, h, i, j: ANY[b, h, i, j]),
+    "drop": (Mask.drop(PER_ITEM), lambda b, h, i, j: not PER_ITEM[b, i, j]),
+    "lengths": (Mask.lengths(LENGTHS), lambda b, h, i, j: j < LENGTHS[b]),
+    "causal": (Mask.causal(), lambda b, h, i, j: j <= i),
+    "causal_behind": (Mask.causal(-2), lambda b, h, i, j: j <= i - 2),
+    "lengths_and_causal": (
+        Mask.lengths(LENGTHS) & Mask.causal(S - T),
+        lambda b, h, i, j: j < LENGTHS[b] and j <= i + S - T,
+    ),
+    "either": (
+        Mask.keep(PER_ITEM) | ~Mask.causal(),
+        lambda b, h, i, j: PER_ITEM[b, i, j] or j > i,
+    ),
+    "nothing": (Mask.lengths(torch.zeros(B, dtype=torch.long)), lambda b, h, i, j: False),
+}
+
+
+def dense(rule, batch: int = B, heads: int = H, queries: int = T, keys: int = S) -> torch.Tensor:
+    """The rule, asked pair by pair."""
+    allowed = torch.zeros(batch, heads, queries, keys, dtype=torch.bool)
+    for pair in itertools.product(*map(range, allowed.shape)):
+        allowed[pair] = bool(rule(*pair))
+    return allowed
