@@ -55,13 +55,11 @@ class RecurrentEncoder(nn.Module):
         super().__init__()
         self.embedding = nn.Embedding(vocabulary, embedding, padding_idx=0)
         self.dropout = nn.Dropout(dropout)
-        self.directions = 2 if bidirectional else 1
-        self.width = hidden * self.directions
+        directions = 2 if bidirectional else 1
+        self.width = hidden * directions
         widths = [embedding] + [self.width] * (layers - 1)
         self.layers = nn.ModuleList(
-            nn.ModuleList(
-                CELLS[cell](width, hidden, batch_first=True) for _ in range(self.directions)
-            )
+            nn.ModuleList(CELLS[cell](width, hidden, batch_first=True) for _ in range(directions))
             for width in widths
         )
 
@@ -74,10 +72,11 @@ class RecurrentEncoder(nn.Module):
         finals, cells = [], []
         for layer in self.layers:
             inputs = self.dropout(states)
-            passes = [read(layer[0], inputs, lengths)]
-            if self.directions == 2:
-                backward = read(layer[1], take(inputs, reverse), lengths)
-                passes.append(backward._replace(states=take(backward.states, reverse)))
+            forward, *backward = layer.children()
+            passes = [read(forward, inputs, lengths)]
+            for recurrence in backward:
+                turned = read(recurrence, take(inputs, reverse), lengths)
+                passes.append(turned._replace(states=take(turned.states, reverse)))
             states = torch.cat([one.states for one in passes], dim=-1)
             finals.append(torch.cat([one.final for one in passes], dim=-1))
             cells.append(torch.cat([one.cell for one in passes], dim=-1))
@@ -91,7 +90,7 @@ class RecurrentEncoder(nn.Module):
 
 
 class Pass(NamedTuple):
-    """One direction of one layer: all its states, and its last one (for an LSTM, with its cell)."""
+    """One direction of one layer: all its states, and its last one (of an LSTM, its cell too)."""
 
     states: Float[Tensor, "batch source hidden"]
     final: Float[Tensor, "batch hidden"]
@@ -99,11 +98,11 @@ class Pass(NamedTuple):
 
 
 def read(
-    recurrence: nn.RNN | nn.GRU | nn.LSTM,
+    recurrence: nn.Module,
     inputs: Float[Tensor, "batch source width"],
     lengths: Int[Tensor, " batch"],
 ) -> Pass:
-    """Run a recurrence over padded inputs and find each sequence's own last state."""
+    """Run one of `CELLS` over padded inputs and find each sequence's own last state."""
     if isinstance(recurrence, nn.LSTM):
         # Of its cells torch returns the last one only; packing makes that the last real token's.
         packed = pack_padded_sequence(

@@ -11,18 +11,21 @@ from qkv.config import LuongConfig
 from qkv.models.encoders import RecurrentEncoder
 from qkv.models.model import Forced
 from qkv.models.output import LinearOutput
-from qkv.models.parts import build_attention
+from qkv.models.parts import build_attention, build_embedding, encoder_hidden
 from qkv.models.recurrent import RecurrentDecoder, RecurrentState
 
 
 class Luong(RecurrentDecoder):
     """A stacked LSTM whose top state attends, then speaks.
 
-        h_t = LSTM(h_{t-1}, [E y_{t-1}; h~_{t-1}])                     (h~: only with input feeding)
-        a_t = softmax(score(h_t, h_s)),   c_t = a_t h_s                              (eqs. 7 and 8)
-        h~_t = tanh(W_c [c_t; h_t]),   p(y_t) = softmax(W_s h~_t)                    (eqs. 5 and 6)
+        h_t = LSTM(h_{t-1}, [E y_{t-1}; h~_{t-1}])              (h~ only with input feeding, 3.3)
+        a_t = softmax(score(h_t, h_s)),   c_t = a_t h_s         (eqs. 7 and 8)
+        h~_t = tanh(W_c [c_t; h_t]),   p(y_t) = softmax(W_s h~_t + b)          (eqs. 5 and 6)
 
-    The decoder starts from the encoder's last states (bidirectional: projected to its width).
+    The decoder starts from the encoder's last states and cells.
+
+    Differs from the paper: the output's bias b; if asked, an encoder of two directions, whose
+    last states and cells one linear map brings to the decoder's width; torch's initialisation.
     """
 
     attends = True
@@ -32,7 +35,7 @@ class Luong(RecurrentDecoder):
         self.encoder = RecurrentEncoder(
             source_size,
             config.embedding,
-            config.hidden,
+            encoder_hidden(config.attention, config.hidden, bidirectional=config.bidirectional),
             cell="lstm",
             layers=config.layers,
             bidirectional=config.bidirectional,
@@ -40,7 +43,9 @@ class Luong(RecurrentDecoder):
         )
         width = self.encoder.width
         self.input_feeding = config.input_feeding
-        self.target_embedding = nn.Embedding(target_size, config.embedding, padding_idx=0)
+        self.target_embedding = build_embedding(
+            target_size, config.embedding, tied=config.tie_embeddings
+        )
         self.dropout = nn.Dropout(config.dropout)
         self.bridge = nn.Linear(width, config.hidden) if config.bidirectional else nn.Identity()
         self.recurrence = nn.LSTM(
@@ -118,7 +123,7 @@ class Luong(RecurrentDecoder):
         *,
         need_attention: bool,
     ) -> Forced:
-        """From the current states to attentional vectors; positions are queries, and so are beams."""
+        """From current states to attentional vectors; positions are queries, and so are beams."""
         assert state.memory is not None
         attended = self.attention.attend(
             outputs, state.memory, need="weights" if need_attention else "context"

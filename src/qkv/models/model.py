@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import NamedTuple
+from typing import Generic, NamedTuple, TypeVar
 
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from qkv.models.decoder import State, Step
+
+OwnState = TypeVar("OwnState", bound=State)
 
 
 class Forced(NamedTuple):
@@ -23,7 +25,7 @@ class Forced(NamedTuple):
     attention: Float[Tensor, "batch time source"] | None
 
 
-class EncoderDecoder(nn.Module, ABC):
+class EncoderDecoder(nn.Module, ABC, Generic[OwnState]):
     """p(y | x) = prod_i p(y_i | y_<i, x).
 
     Two ways through the same parameters: `force` reads a whole known target (training, scoring,
@@ -43,14 +45,16 @@ class EncoderDecoder(nn.Module, ABC):
         *,
         need_attention: bool = False,
     ) -> Forced:
-        """Read `target` (from the begin symbol on) and return the features that predict each next token."""
+        """Read `target`, from BOS on, and return the features that predict each next token."""
 
     @abstractmethod
-    def start(self, source: Int[Tensor, "batch source"], lengths: Int[Tensor, " batch"]) -> State:
+    def start(
+        self, source: Int[Tensor, "batch source"], lengths: Int[Tensor, " batch"]
+    ) -> OwnState:
         """Encode the sources; the state holds one empty hypothesis for each."""
 
     @abstractmethod
-    def step(self, tokens: Int[Tensor, "batch beams"], state: State) -> Step:
+    def step(self, tokens: Int[Tensor, "batch beams"], state: OwnState) -> Step:
         """Append a token to every hypothesis and return the distribution of the next one."""
 
     def forward(

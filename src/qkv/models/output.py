@@ -35,7 +35,8 @@ class MaxoutOutput(nn.Module):
 
     The features are s_i, E y_{i-1} and c_i side by side.
 
-    Differs from the paper: reads s_i, as its eq. 4 says, where its appendix writes s_{i-1}; a bias.
+    Differs from the paper: reads s_i, as its eq. 4 says, where its appendix writes s_{i-1}; both
+    layers have biases, which the appendix leaves out.
     """
 
     def __init__(

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from torch import nn
+
 from qkv.attention import Attention, scores
+from qkv.attention.registry import find
 from qkv.config import AttentionConfig
+from qkv.text.vocabulary import PAD
 
 
 def build_attention(config: AttentionConfig, query_dim: int, key_dim: int) -> Attention:
@@ -12,3 +16,32 @@ def build_attention(config: AttentionConfig, query_dim: int, key_dim: int) -> At
         config.score, query_dim=query_dim, key_dim=key_dim, hidden=config.hidden or query_dim
     )
     return Attention(score=score, normalizer=config.normalizer)
+
+
+def build_embedding(size: int, width: int, *, tied: bool) -> nn.Embedding:
+    """Build a target embedding; one tied to the output layer starts small, as do its logits."""
+    table = nn.Embedding(size, width, padding_idx=PAD)
+    if tied:
+        nn.init.normal_(table.weight, std=width**-0.5)
+        nn.init.zeros_(table.weight[PAD])
+    return table
+
+
+def encoder_hidden(config: AttentionConfig, hidden: int, *, bidirectional: bool) -> int:
+    """Return the width of each direction of the encoder beside a decoder of width `hidden`.
+
+    The same width, as in the papers; but a score without parameters (dot, scaled dot) compares
+    states with annotations as they are, so two directions then have half of it each.
+
+    Raises:
+        ValueError: half of an odd width.
+    """
+    if not bidirectional or find("score", config.score, scores.SCORES).has_parameters:
+        return hidden
+    if hidden % 2:
+        raise ValueError(
+            f"score {config.score!r} compares states with annotations of one width, so "
+            f"model.hidden must be even for two directions, not {hidden}; or take general or "
+            "additive"
+        )
+    return hidden // 2

@@ -8,12 +8,15 @@ from torch import Tensor, nn
 
 
 def sinusoids(length: int, width: int, *, start: int = 0) -> Float[Tensor, "length width"]:
-    """PE(pos, 2i) = sin(pos / 10000^(2i/width)), PE(pos, 2i+1) = cos(...) (Vaswani 2017, 3.5)."""
+    """PE(pos, 2i) = sin(pos / 10000^(2i/width)), PE(pos, 2i+1) = cos(...) (Vaswani 2017, 3.5).
+
+    In float64: who adds them rounds them once, to the dtype they are added to.
+    """
     position = torch.arange(start, start + length, dtype=torch.float64).unsqueeze(1)
     exponent = torch.arange(0, width, 2, dtype=torch.float64) / width
     angle = position / 10000.0**exponent
     table = torch.stack([angle.sin(), angle.cos()], dim=-1).flatten(1)
-    return table[:, :width].float()
+    return table[:, :width]
 
 
 class Sinusoidal(nn.Module):

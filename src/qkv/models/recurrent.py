@@ -36,7 +36,7 @@ class RecurrentState:
         )
 
 
-class RecurrentDecoder(EncoderDecoder):
+class RecurrentDecoder(EncoderDecoder[RecurrentState]):
     """An encoder-decoder whose decoder reads one token after another."""
 
     target_embedding: nn.Embedding
@@ -79,7 +79,7 @@ class RecurrentDecoder(EncoderDecoder):
             torch.cat(rows, dim=1) if rows else None,
         )
 
-    def step(self, tokens: Int[Tensor, "batch beams"], state: RecurrentState) -> Step:  # type: ignore[override]
+    def step(self, tokens: Int[Tensor, "batch beams"], state: RecurrentState) -> Step:
         """See `EncoderDecoder.step`."""
         embedded = self.dropout(self.target_embedding(tokens))
         forced, state = self.advance(embedded, state, need_attention=self.attends)

@@ -10,15 +10,21 @@ from qkv.config import RNNencConfig
 from qkv.models.encoders import CELLS, RecurrentEncoder
 from qkv.models.model import Forced
 from qkv.models.output import LinearOutput
+from qkv.models.parts import build_embedding
 from qkv.models.recurrent import RecurrentDecoder, RecurrentState
 
 
 class RNNenc(RecurrentDecoder):
-    """The whole source is one vector c: the encoder's last states.
+    """The whole source is one vector c: the encoder's last state.
 
-        s_0 = tanh(W c),   s_i = f(s_{i-1}, [E y_{i-1}; c]),   p(y_i) = softmax(W_o [s_i; E y_{i-1}; c])
+        s_0 = tanh(W c),   s_i = f(s_{i-1}, [E y_{i-1}; c])
+        p(y_i) = softmax(W_o [s_i; E y_{i-1}; c] + b)
 
-    Differs from the paper: any depth and either direction; the paper's has one layer, one way.
+    Stacked, each layer of the decoder starts from that of the encoder, and c is the top one.
+
+    Differs from the paper: c is the last state itself (Bahdanau et al. 2015, section 2.1; Cho has
+    tanh(V h)); a linear output (Cho: maxout); any cell, depth and direction (Cho: one layer of
+    gated units, one way, with the reset gate before the matrix product).
     """
 
     attends = False
@@ -35,7 +41,9 @@ class RNNenc(RecurrentDecoder):
             dropout=config.dropout,
         )
         width = self.encoder.width
-        self.target_embedding = nn.Embedding(target_size, config.embedding, padding_idx=0)
+        self.target_embedding = build_embedding(
+            target_size, config.embedding, tied=config.tie_embeddings
+        )
         self.dropout = nn.Dropout(config.dropout)
         self.initial = nn.Linear(width, config.hidden)
         self.recurrence = CELLS[config.cell](

@@ -11,7 +11,7 @@ from qkv.config import RNNsearchConfig
 from qkv.models.encoders import RecurrentEncoder
 from qkv.models.model import Forced
 from qkv.models.output import MaxoutOutput
-from qkv.models.parts import build_attention
+from qkv.models.parts import build_attention, build_embedding, encoder_hidden
 from qkv.models.recurrent import RecurrentDecoder, RecurrentState
 
 
@@ -36,14 +36,16 @@ class RNNsearch(RecurrentDecoder):
         self.encoder = RecurrentEncoder(
             source_size,
             config.embedding,
-            config.hidden,
+            encoder_hidden(config.attention, config.hidden, bidirectional=True),
             layers=config.layers,
             dropout=config.dropout,
         )
         width = self.encoder.width
-        self.target_embedding = nn.Embedding(target_size, config.embedding, padding_idx=0)
+        self.target_embedding = build_embedding(
+            target_size, config.embedding, tied=config.tie_embeddings
+        )
         self.dropout = nn.Dropout(config.dropout)
-        self.initial = nn.Linear(config.hidden, config.hidden)
+        self.initial = nn.Linear(width // 2, config.hidden)
         self.attention = build_attention(config.attention, config.hidden, width)
         self.cell = nn.GRUCell(config.embedding + width, config.hidden)
         self.output = MaxoutOutput(

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
-from typing import Self
+from typing import NamedTuple, Self, cast
 
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from qkv.attention import Mask
+from qkv.attention import Mask, scores
+from qkv.attention.work import Need
 from qkv.config import AttentionConfig, TransformerConfig
 from qkv.models.decoder import Step
 from qkv.models.model import EncoderDecoder, Forced
@@ -74,6 +76,19 @@ class EncoderLayer(nn.Module):
         return self.around_feedforward.close(inputs, hidden)
 
 
+class Decoded(NamedTuple):
+    """What a layer of the decoder returns.
+
+    states: the next layer's inputs.
+    past: the keys and values given, and those of these tokens.
+    weights: of the attention to the source, hypothesis after hypothesis; None unless asked for.
+    """
+
+    states: Float[Tensor, "rows time width"]
+    past: KeyValueCache
+    weights: Float[Tensor, "batch heads queries source"] | None
+
+
 class DecoderLayer(nn.Module):
     """Masked self-attention, attention to the source, then a feed-forward network."""
 
@@ -85,6 +100,36 @@ class DecoderLayer(nn.Module):
         self.around_self = Residual(config)
         self.around_cross = Residual(config)
         self.around_feedforward = Residual(config)
+
+    def forward(
+        self,
+        inputs: Float[Tensor, "rows time width"],
+        past: KeyValueCache,
+        source: KeyValueCache,
+        mask: Mask,
+        *,
+        beams: int,
+        need: Need,
+    ) -> Decoded:
+        """Read the tokens after those that `past` holds; rows are sentences x hypotheses.
+
+        source, mask: keys and values of the source, and which are real; a row a sentence.
+        """
+        query = self.around_self.open(inputs)
+        causal = Mask.causal(offset=past.length)
+        past = self.self_attention.extend(query, past)
+        attended = self.self_attention(query, cache=past, mask=causal)
+        states = self.around_self.close(inputs, attended.context)
+
+        query = self.around_cross.open(states)
+        # Hypotheses of one sentence are queries against its one set of keys.
+        grouped = query.unflatten(0, (-1, beams)).flatten(1, 2)
+        attended = self.cross_attention(grouped, cache=source, mask=mask, need=need)
+        states = self.around_cross.close(states, attended.context.view_as(query))
+
+        hidden = self.feedforward(self.around_feedforward.open(states))
+        states = self.around_feedforward.close(states, hidden)
+        return Decoded(states, past, attended.weights)
 
 
 @dataclass(frozen=True)
@@ -113,7 +158,7 @@ class TransformerState:
         )
 
 
-class Transformer(EncoderDecoder):
+class Transformer(EncoderDecoder[TransformerState]):
     """Attention is all it has: in the encoder, in the decoder, and between them.
 
     Embeddings are scaled by sqrt(width); with `tie_embeddings` the output layer is the target
@@ -134,12 +179,12 @@ class Transformer(EncoderDecoder):
             nn.init.normal_(table.weight, std=width**-0.5)
             nn.init.zeros_(table.weight[0])
         self.scale = width**0.5
-        positions = {
+        positions: dict[str, Callable[[], nn.Module]] = {
             "sinusoidal": Sinusoidal,
             "learned": partial(Learned, config.max_positions, width),
         }
-        self.source_positions: nn.Module = positions[config.positions]()
-        self.target_positions: nn.Module = positions[config.positions]()
+        self.source_positions = positions[config.positions]()
+        self.target_positions = positions[config.positions]()
         self.dropout = nn.Dropout(config.dropout)
         self.encoder = nn.ModuleList(EncoderLayer(config) for _ in range(config.encoder_layers))
         self.decoder = nn.ModuleList(DecoderLayer(config) for _ in range(config.decoder_layers))
@@ -182,16 +227,17 @@ class Transformer(EncoderDecoder):
         for layer in self.encoder:
             states = layer(states, mask)
         states = self.encoder_norm(states)
+        decoder = cast("Iterable[DecoderLayer]", self.decoder)
         return TransformerState(
             past=tuple(KeyValueCache.empty() for _ in self.decoder),
             sources=tuple(
-                layer.cross_attention.project_key_value(states, states) for layer in self.decoder
+                layer.cross_attention.project_key_value(states, mask=mask) for layer in decoder
             ),
             mask=mask,
             beams=1,
         )
 
-    def step(self, tokens: Int[Tensor, "batch beams"], state: TransformerState) -> Step:  # type: ignore[override]
+    def step(self, tokens: Int[Tensor, "batch beams"], state: TransformerState) -> Step:
         """See `EncoderDecoder.step`."""
         features, attention, past = self._decode(
             tokens.reshape(-1, 1), state, need_attention=self.attends
@@ -215,40 +261,38 @@ class Transformer(EncoderDecoder):
         need_attention: bool,
     ) -> tuple[Tensor, Tensor | None, tuple[KeyValueCache, ...]]:
         """Read some tokens a row, after those the state holds; rows are sentences x hypotheses."""
-        start = state.past[0].length if state.past else 0
+        start = state.past[0].length
         states = self._embed(self.target_embedding, self.target_positions, tokens, start)
-        causal = Mask.causal(offset=start)
-        batch = tokens.shape[0] // state.beams
-        past, rows = [], []
+        past: list[KeyValueCache] = []
+        attention = None
         for index, layer in enumerate(self.decoder):
-            query = layer.around_self.open(states)
-            cache = layer.self_attention.extend(query, state.past[index])
-            past.append(cache)
-            attended = layer.self_attention(query, cache=cache, mask=causal)
-            states = layer.around_self.close(states, attended.context)
-
-            # Hypotheses of one sentence are queries against its one set of keys.
-            query = layer.around_cross.open(states)
-            grouped = query.reshape(batch, -1, query.shape[-1])
-            need = "weights" if need_attention and self.alignment.reads(index) else "context"
-            attended = layer.cross_attention(
-                grouped, cache=state.sources[index], mask=state.mask, need=need
+            read = need_attention and index == self.alignment.layer
+            states, cache, weights = layer(
+                states,
+                state.past[index],
+                state.sources[index],
+                state.mask,
+                beams=state.beams,
+                need="weights" if read else "context",
             )
-            if attended.weights is not None:
-                rows.append(attended.weights)
-            states = layer.around_cross.close(states, attended.context.reshape(query.shape))
-            hidden = layer.feedforward(layer.around_feedforward.open(states))
-            states = layer.around_feedforward.close(states, hidden)
-        attention = self.alignment(rows[0]) if rows else None
-        if attention is not None:
-            attention = attention.reshape(*tokens.shape, -1)
+            past.append(cache)
+            if read:
+                attention = self.alignment(weights).reshape(*tokens.shape, -1)
         return self.decoder_norm(states), attention, tuple(past)
 
 
 class AlignmentHeads:
-    """Which cross-attention is read as the alignment: one head, or the mean of a layer's heads."""
+    """Which cross-attention is read as the alignment: one head, or the mean of a layer's heads.
+
+    layer, head: of the decoder, from 0; head None: the mean.
+    """
 
     def __init__(self, config: TransformerConfig) -> None:
+        """Find the head that `config.alignment` names.
+
+        Raises:
+            ValueError: the model has no such head.
+        """
         self.layer = config.decoder_layers - 1
         self.head: int | None = None
         if config.alignment != "mean":
@@ -262,10 +306,6 @@ class AlignmentHeads:
                 )
             self.layer, self.head = int(layer), int(head)
 
-    def reads(self, layer: int) -> bool:
-        """Whether this layer's weights are needed."""
-        return layer == self.layer
-
     def __call__(
         self, weights: Float[Tensor, "batch heads queries source"]
     ) -> Float[Tensor, "batch queries source"]:
@@ -274,12 +314,15 @@ class AlignmentHeads:
 
 
 def build_heads(config: TransformerConfig, attention: AttentionConfig) -> MultiHeadAttention:
-    """Build one multi-head attention of a Transformer."""
+    """Build one multi-head attention of a Transformer; `hidden = 0` is the width of a head."""
+    width = config.width // config.heads
     return MultiHeadAttention(
         config.width,
         config.heads,
         kv_heads=config.kv_heads or None,
-        score=attention.score,
+        score=scores.build(
+            attention.score, query_dim=width, key_dim=width, hidden=attention.hidden or width
+        ),
         normalizer=attention.normalizer,
         dropout=config.attention_dropout,
     )

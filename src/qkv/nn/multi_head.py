@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
     from qkv.attention import Mask
     from qkv.attention.masks.visible import Visible
+    from qkv.attention.normalizers.normalizer import Normalizer
+    from qkv.attention.scores.score import Score
     from qkv.attention.work import Need
 
 
@@ -33,21 +35,22 @@ class MultiHeadAttention(nn.Module):
     """Attend in `heads` subspaces side by side.
 
     Parameters: W_q [d_model, d_model], W_k [kv_heads * head_dim, key_dim],
-    W_v [kv_heads * head_dim, value_dim], W_o [d_model, d_model], and those of the score, which is
-    built for head_dim and shared by the heads.
+    W_v [kv_heads * head_dim, value_dim], W_o [d_model, d_model], and those of the score, which
+    compares vectors of d_model / heads and is shared by the heads; a name builds one.
 
         layer(x)                                   self-attention
         layer(x, mask=Mask.causal())               a decoder's
         layer(x, memory, mask=Mask.lengths(n))     across
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - the slots of the equation are its arguments
         self,
         d_model: int,
         heads: int,
         *,
         kv_heads: int | None = None,
-        score: str = "scaled_dot",
+        score: str | Score = "scaled_dot",
+        normalizer: str | Normalizer = "softmax",
         dropout: float = 0.0,
         bias: bool = True,
         key_dim: int | None = None,
@@ -64,8 +67,9 @@ class MultiHeadAttention(nn.Module):
         self.project_key = nn.Linear(key_dim, kv_heads * self.head_dim, bias=bias)
         self.project_value = nn.Linear(value_dim, kv_heads * self.head_dim, bias=bias)
         self.project_context = nn.Linear(d_model, d_model, bias=bias)
-        built = scores.build(score, query_dim=self.head_dim, key_dim=self.head_dim)
-        self.attention = Attention(score=built, dropout=dropout)
+        if isinstance(score, str):
+            score = scores.build(score, query_dim=self.head_dim, key_dim=self.head_dim)
+        self.attention = Attention(score=score, normalizer=normalizer, dropout=dropout)
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
