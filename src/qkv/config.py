@@ -1,30 +1,34 @@
-"""The configuration of a run: frozen dataclasses, read from TOML, every key checked.
+"""The configuration of a run: frozen dataclasses; `configfile` reads them and checks every key.
 
 No tensor library is imported here, so that `qkv train --help` answers at once.
 """
 
 from __future__ import annotations
 
-import difflib
-import json
-import tomllib
-from dataclasses import asdict, dataclass, field
-from pathlib import Path
-from typing import Annotated, Any, Literal
+from dataclasses import dataclass, field
+from typing import Annotated, Literal
 
-from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import ConfigDict, Field
 
 from qkv.attention.normalizers import NORMALIZERS
 from qkv.attention.scores import SCORES
+from qkv.spelling import did_you_mean
 
-_STRICT = ConfigDict(extra="forbid")
+_STRICT = ConfigDict(extra="forbid", strict=True)
+
+Count = Annotated[int, Field(ge=1)]
+Natural = Annotated[int, Field(ge=0)]
+Real = Annotated[float, Field(allow_inf_nan=False)]
+Amount = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Share = Annotated[float, Field(ge=0, lt=1)]
+Fraction = Annotated[float, Field(gt=0, le=1)]
 
 
 def _known(kind: str, name: str, allowed: dict[str, str]) -> None:
     """Refuse a name that no registry holds, and suggest the nearest one."""
     if name not in allowed:
-        near = difflib.get_close_matches(name, allowed, n=1)
-        hint = f" Did you mean {near[0]!r}?" if near else ""
+        hint = did_you_mean(name, allowed)
         raise ValueError(f"unknown {kind} {name!r}; allowed: {', '.join(allowed)}.{hint}")
 
 
@@ -36,7 +40,7 @@ class AttentionConfig:
 
     score: str = "additive"
     """dot, scaled_dot, general, additive or concat."""
-    hidden: int = 0
+    hidden: Natural = 0
     """Width of the additive and concat scores; 0 takes the decoder's width."""
     normalizer: str = "softmax"
     """softmax."""
@@ -54,9 +58,9 @@ class TokenizerConfig:
 
     kind: Literal["characters", "words", "bpe", "unigram"] = "bpe"
     """characters, whitespace words, or sentencepiece subwords (bpe, unigram)."""
-    size: int = 8000
+    size: Count = 8000
     """Most symbols kept, specials included; for subwords the model's size."""
-    min_count: int = 1
+    min_count: Count = 1
     """Words and characters seen less often become the unknown symbol."""
     lowercase: bool = False
     """Lower-case the text before cutting it; spans still point into the original."""
@@ -105,9 +109,9 @@ class DataConfig:
     """The same for the test set."""
     invalid: Literal["refuse", "skip"] = "refuse"
     """A malformed or empty line: refuse the file, or skip the line; both report it."""
-    max_length: int = 200
+    max_length: Count = 200
     """Longest side of a training pair, in tokens; longer pairs are left out and counted."""
-    tokens_per_batch: int = 4096
+    tokens_per_batch: Count = 4096
     """Padded tokens of the longer side in a batch, at most."""
 
 
@@ -121,15 +125,15 @@ class RNNencConfig:
     """The model."""
     cell: Literal["rnn", "gru", "lstm"] = "gru"
     """The recurrent cell of both sides."""
-    embedding: int = 256
+    embedding: Count = 256
     """Width of the embeddings."""
-    hidden: int = 256
+    hidden: Count = 256
     """Width of the recurrent states (each direction)."""
-    layers: int = 1
+    layers: Count = 1
     """Depth of encoder and decoder."""
     bidirectional: bool = True
     """Read the source in both directions."""
-    dropout: float = 0.1
+    dropout: Share = 0.1
     """On the embeddings, between layers and before the output layer."""
     tie_embeddings: bool = False
     """One matrix for the target embedding and the output layer."""
@@ -145,15 +149,15 @@ class RNNsearchConfig:
     """The model."""
     attention: AttentionConfig = field(default_factory=AttentionConfig)
     """Any attention; the paper's is additive."""
-    embedding: int = 256
+    embedding: Count = 256
     """Width of the embeddings (the paper: 620)."""
-    hidden: int = 256
+    hidden: Count = 256
     """Width of the states, each direction (the paper: 1000)."""
-    maxout: int = 256
+    maxout: Count = 256
     """Width of the maxout output layer (the paper: 500)."""
-    layers: int = 1
+    layers: Count = 1
     """Depth of the encoder (the paper: 1)."""
-    dropout: float = 0.1
+    dropout: Share = 0.1
     """On the embeddings, the annotations and before the output layer (the paper: none)."""
     tie_embeddings: bool = False
     """One matrix for the target embedding and the output layer."""
@@ -171,15 +175,15 @@ class LuongConfig:
     """Any attention; the paper's are dot, general and concat."""
     input_feeding: bool = True
     """Give the attentional vector to the next step (section 3.3)."""
-    embedding: int = 256
+    embedding: Count = 256
     """Width of the embeddings (the paper: 1000)."""
-    hidden: int = 256
+    hidden: Count = 256
     """Width of the states (the paper: 1000)."""
-    layers: int = 2
+    layers: Count = 2
     """Depth of encoder and decoder (the paper: 4)."""
     bidirectional: bool = False
     """Read the source in both directions (the paper: one)."""
-    dropout: float = 0.2
+    dropout: Share = 0.2
     """Between layers, on the embeddings and before the output layer."""
     tie_embeddings: bool = False
     """One matrix for the target embedding and the output layer."""
@@ -205,38 +209,43 @@ class TransformerConfig:
         default_factory=lambda: AttentionConfig(score="scaled_dot")
     )
     """Attention of the decoder to the encoder."""
-    width: int = 256
+    width: Count = 256
     """d_model."""
-    heads: int = 4
+    heads: Count = 4
     """Heads of every attention."""
-    kv_heads: int = 0
+    kv_heads: Natural = 0
     """Key and value heads, shared by groups of query heads; 0: as many as heads."""
-    feedforward: int = 1024
+    feedforward: Count = 1024
     """Inner width of the feed-forward layers."""
-    encoder_layers: int = 4
+    encoder_layers: Count = 4
     """Depth of the encoder."""
-    decoder_layers: int = 4
+    decoder_layers: Count = 4
     """Depth of the decoder."""
     norm: Literal["pre", "post"] = "pre"
     """Layer norm before each sub-layer, or after it as in the paper."""
     positions: Literal["sinusoidal", "learned"] = "sinusoidal"
     """Sinusoids (grow on demand) or a learned table."""
-    max_positions: int = 512
+    max_positions: Count = 512
     """Size of the learned table; longer input is refused by name."""
-    dropout: float = 0.1
+    dropout: Share = 0.1
     """On the embeddings and each sub-layer's output."""
-    attention_dropout: float = 0.0
+    attention_dropout: Share = 0.0
     """On the attention weights."""
     tie_embeddings: bool = True
     """One matrix for the target embedding and the output layer (all three if text.shared)."""
     alignment: str = "mean"
-    """Cross-attention read as the alignment: mean (of the heads of the last layer), or layer.head."""
+    """Cross-attention read as the alignment: mean (of the last layer's heads), or layer.head."""
 
 
-ModelConfig = Annotated[
-    RNNencConfig | RNNsearchConfig | LuongConfig | TransformerConfig,
-    Field(discriminator="kind"),
-]
+AnyModelConfig = RNNencConfig | RNNsearchConfig | LuongConfig | TransformerConfig
+ModelConfig = Annotated[AnyModelConfig, Field(discriminator="kind")]
+
+MODEL_CONFIGS: dict[str, type[AnyModelConfig]] = {
+    "rnnenc": RNNencConfig,
+    "rnnsearch": RNNsearchConfig,
+    "luong": LuongConfig,
+    "transformer": TransformerConfig,
+}
 
 
 @dataclass(frozen=True)
@@ -247,47 +256,47 @@ class TrainingConfig:
 
     seed: int = 1
     """Fixes initialisation, data order and dropout."""
-    epochs: int = 20
+    epochs: Count = 20
     """Passes over the training set, at most."""
-    max_steps: int = 0
+    max_steps: Natural = 0
     """Updates, at most; 0: no limit. With a schedule that ends (cosine, linear): its length."""
-    max_minutes: float = 0.0
+    max_minutes: Amount = 0.0
     """Wall time, at most; 0: no limit."""
     optimizer: Literal["adam", "adamw", "adadelta", "sgd"] = "adam"
     """The optimiser (Bahdanau: adadelta; Luong: sgd; Vaswani: adam)."""
-    learning_rate: float = 1e-3
+    learning_rate: Positive = 1e-3
     """The peak learning rate."""
-    betas: tuple[float, float] = (0.9, 0.98)
+    betas: tuple[Share, Share] = (0.9, 0.98)
     """Adam's decay rates."""
-    weight_decay: float = 0.0
+    weight_decay: Amount = 0.0
     """Weight decay."""
     schedule: Literal["constant", "inverse_sqrt", "plateau", "cosine", "linear"] = "inverse_sqrt"
     """How the learning rate moves after the warm-up."""
-    warmup: int = 500
+    warmup: Natural = 500
     """Updates of linear warm-up."""
-    patience: int = 0
+    patience: Natural = 0
     """Stop after this many evaluations without a better dev metric; 0: never."""
-    plateau_factor: float = 0.5
+    plateau_factor: Fraction = 0.5
     """plateau: multiply the rate by this after an evaluation without a better dev metric."""
-    label_smoothing: float = 0.1
+    label_smoothing: Share = 0.1
     """Share of the target probability spread over the vocabulary."""
-    clip: float = 1.0
+    clip: Amount = 1.0
     """Largest norm of the gradient; 0: no clipping."""
-    accumulate: int = 1
+    accumulate: Count = 1
     """Batches whose gradients make one update, over all processes."""
     precision: Literal["float32", "bfloat16", "float16"] = "float32"
     """Type of the matrix products (autocast)."""
-    evaluate_every: int = 0
+    evaluate_every: Natural = 0
     """Updates between evaluations; 0: at the end of each epoch."""
-    checkpoint_every: int = 500
+    checkpoint_every: Count = 500
     """Updates between checkpoints; a killed run goes on from the last one."""
-    average: int = 5
+    average: Count = 5
     """Last evaluations whose weights are averaged at the end; 1: none."""
     metric: Literal["loss", "bleu", "chrf", "wer", "per", "accuracy"] = "loss"
     """The dev metric that picks the best weights."""
-    dev_limit: int = 500
+    dev_limit: Count = 500
     """Dev pairs decoded for a metric other than loss."""
-    threads: int = 0
+    threads: Natural = 0
     """Torch's threads on a CPU; 0: torch's choice."""
     tensorboard: bool = False
     """Write TensorBoard events beside the JSON lines (an extra)."""
@@ -301,21 +310,21 @@ class SearchConfig:
 
     method: Literal["beam", "greedy", "sample"] = "beam"
     """The search."""
-    beam: int = 5
+    beam: Count = 5
     """Hypotheses kept a step."""
-    alpha: float = 1.0
+    alpha: Real = 1.0
     """Length penalty: score = log p / ((5 + n) / 6)^alpha (Wu et al. 2016, eq. 14)."""
-    coverage: float = 0.0
+    coverage: Amount = 0.0
     """Coverage penalty beta (Wu et al. 2016, eq. 14); 0: off."""
-    temperature: float = 1.0
+    temperature: Positive = 1.0
     """sample: divides the logits."""
-    top_k: int = 0
+    top_k: Natural = 0
     """sample: only the k likeliest tokens; 0: all."""
-    top_p: float = 1.0
+    top_p: Fraction = 1.0
     """sample: only the likeliest tokens whose mass reaches p."""
-    max_ratio: float = 3.0
+    max_ratio: Amount = 3.0
     """Longest output: max_ratio * source tokens + max_extra."""
-    max_extra: int = 10
+    max_extra: Natural = 10
     """See max_ratio."""
     seed: int = 1
     """sample: fixes the draws."""
@@ -338,61 +347,13 @@ class Config:
     search: SearchConfig = field(default_factory=SearchConfig)
     """The search of evaluation and translation."""
 
-
-def load_config(path: Path) -> Config:
-    """Read a config from TOML, or from the JSON of a run folder.
-
-    Raises:
-        ValueError: the file cannot be read, or a key or value in it is wrong; all are named.
-    """
-    try:
-        text = path.read_text(encoding="utf-8")
-        tree = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
-    except FileNotFoundError as error:
-        raise ValueError(f"config {path} does not exist") from error
-    except (tomllib.TOMLDecodeError, json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"config {path} cannot be read: {error}") from error
-    return make_config(tree, origin=str(path))
-
-
-def make_config(tree: dict[str, Any], *, origin: str = "config") -> Config:
-    """Check a tree of plain values and return the config it describes.
-
-    Raises:
-        ValueError: names every unknown key, with the nearest known one, and every wrong value.
-    """
-    try:
-        return TypeAdapter(Config).validate_python(tree)
-    except ValidationError as error:
-        lines = [_explain(problem) for problem in error.errors()]
-        raise ValueError(f"{origin}: " + "; ".join(lines)) from error
-
-
-def config_tree(config: Config) -> dict[str, Any]:
-    """Return a config as plain values, as TOML or JSON hold them."""
-    return asdict(config)
-
-
-def known_keys() -> set[str]:
-    """Return every key of every config, by its last name."""
-    keys: set[str] = set()
-    pending: list[Any] = [
-        Config,
-        *(RNNencConfig, RNNsearchConfig, LuongConfig, TransformerConfig),
-        *(DataConfig, TextConfig, TokenizerConfig, AttentionConfig),
-        *(TrainingConfig, SearchConfig),
-    ]
-    for kind in pending:
-        keys |= set(kind.__dataclass_fields__)
-    return keys
-
-
-def _explain(problem: Any) -> str:
-    """Say one of pydantic's findings in a line."""
-    where = ".".join(str(part) for part in problem["loc"])
-    if problem["type"] in ("unexpected_keyword_argument", "extra_forbidden"):
-        near = difflib.get_close_matches(str(problem["loc"][-1]), known_keys(), n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
-        return f"unknown key {where}{hint}"
-    given = "" if isinstance(problem["input"], dict) else f" (given: {problem['input']!r})"
-    return f"{where}: {problem['msg']}{given}"
+    def __post_init__(self) -> None:
+        model = self.model
+        if model.kind == "transformer" and model.positions == "learned":
+            longest = self.data.max_length + 1  # and the end symbol
+            if longest > model.max_positions:
+                raise ValueError(
+                    f"data.max_length = {self.data.max_length} and the end symbol need {longest} "
+                    f"positions, but model.max_positions = {model.max_positions}; raise it, lower "
+                    'data.max_length, or set model.positions = "sinusoidal"'
+                )

@@ -5,12 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 import platform
+import shutil
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from qkv.config import Config, config_tree, load_config
+from qkv.config import Config
+from qkv.configfile import config_tree, load_config
 from qkv.files import write_atomically
 
 # What may change when a run is started again: how long it goes on, and what it looks like.
@@ -24,6 +26,7 @@ class RunFolder:
     config.json: the resolved config. source.json, target.json: tokenisers with their
     vocabularies. weights.safetensors: the model. metrics.jsonl: its history. versions.json: what
     it was made with. checkpoint.safetensors and snapshots/: what a killed run goes on from.
+    Hidden files are of no value: a lock, and what a killed process had half written.
     """
 
     path: Path
@@ -49,18 +52,13 @@ class RunFolder:
         return self.path / "weights.safetensors"
 
     @property
-    def best(self) -> Path:
-        """The best weights so far."""
-        return self.path / "best.safetensors"
-
-    @property
     def checkpoint(self) -> Path:
         """Where a killed run goes on."""
         return self.path / "checkpoint.safetensors"
 
     @property
     def snapshots(self) -> Path:
-        """The last evaluations' weights, for the average."""
+        """The best weights so far, and those of the last evaluations."""
         return self.path / "snapshots"
 
     @property
@@ -68,34 +66,35 @@ class RunFolder:
         """The history."""
         return self.path / "metrics.jsonl"
 
-    def open(self, config: Config) -> bool:
-        """Make the folder, or recognise it; return whether it was there before.
+    def open(self, config: Config) -> None:
+        """Make the folder, or recognise it.
+
+        A run that has no checkpoint yet has nothing to lose, so another config may take its place:
+        whoever mends a config that was refused need not delete what the first try left.
 
         Raises:
-            ValueError: the folder holds another run; the differing keys are named.
+            ValueError: the folder holds another run (the differing keys are named) or other files.
         """
-        if self.config.exists():
-            differences = differing_keys(
-                config_tree(load_config(self.config)), config_tree(config)
-            )
-            if differences:
+        self.path.mkdir(parents=True, exist_ok=True)
+        strangers = any(not file.name.startswith(".") for file in self.path.iterdir())
+        if strangers and not self.config.exists():
+            raise ValueError(f"{self.path} is not empty and is not a run; give another --out")
+        begun = self.checkpoint.exists() or self.weights.exists()
+        if begun:
+            old, new = config_tree(load_config(self.config)), config_tree(config)
+            if differences := differing_keys(old, new):
                 raise ValueError(
                     f"{self.path} holds a run with another config; these keys differ: "
                     f"{', '.join(differences)}. Give another --out, or delete that folder"
                 )
-            self.write_config(config)
-            return True
-        if self.path.exists() and any(self.path.iterdir()):
-            raise ValueError(f"{self.path} is not empty and is not a run; give another --out")
-        self.path.mkdir(parents=True, exist_ok=True)
-        self.snapshots.mkdir()
-        self.write_config(config)
-        write_json(self.path / "versions.json", versions())
-        return False
-
-    def write_config(self, config: Config) -> None:
-        """Write the resolved config."""
-        write_json(self.config, config_tree(config))
+        else:
+            self.source.unlink(missing_ok=True)
+            self.target.unlink(missing_ok=True)
+            shutil.rmtree(self.snapshots, ignore_errors=True)
+        write_json(self.config, config_tree(config))  # first of all: it makes the folder a run's
+        if not begun:
+            write_json(self.path / "versions.json", versions())
+        self.snapshots.mkdir(exist_ok=True)
 
 
 def write_json(path: Path, tree: Any) -> None:

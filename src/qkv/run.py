@@ -8,14 +8,15 @@ from pathlib import Path
 
 import torch
 
-from qkv.config import Config, SearchConfig, load_config
+from qkv.config import Config, SearchConfig
+from qkv.configfile import load_config
 from qkv.folder import RunFolder, digest
 from qkv.models.build import build_model
 from qkv.models.model import EncoderDecoder
 from qkv.models.weights import load_parameters, load_tensors
 from qkv.search import forced
 from qkv.search.scoring import Scoring
-from qkv.search.translate import Translation, describe, translate
+from qkv.search.translate import Translation, translate
 from qkv.text import Side
 
 
@@ -66,33 +67,25 @@ class Run:
         A target may be a text, or the ids of a `Translation` (its text may be cut otherwise).
         """
         settings = search or self.config.search
-        encoded = [self.source.encode(text) for text in sources]
-        ids = [self.target.ids(t) if isinstance(t, str) else list(t) for t in targets]
-        scored = forced.force(self.model, [one.ids for one in encoded], ids)
         scoring = Scoring(settings.alpha, settings.coverage)
+        read = [self.source.encode(text) for text in sources]
+        given = [
+            self.target.encode(target) if isinstance(target, str) else self.target.describe(target)
+            for target in targets
+        ]
+        scored = forced.force(self.model, [one.ids for one in read], [one.ids for one in given])
         return [
             Translation(
                 source=source,
-                target=describe(self.target, target),
-                ids=tuple(target),
+                target=target,
+                ids=tuple(target.ids),
                 log_prob=found.log_prob,
-                score=_score(scoring, found),
+                score=scoring.of(found.log_prob, len(found.log_probs), found.attention),
                 attention=found.attention,
                 complete=True,
             )
-            for source, target, found in zip(encoded, ids, scored, strict=True)
+            for source, target, found in zip(read, given, scored, strict=True)
         ]
-
-
-def _score(scoring: Scoring, found: forced.ForcedTarget) -> float:
-    """Score a given target as search scores the ones it finds."""
-    covered = None
-    if scoring.coverage:
-        if found.attention is None:
-            raise ValueError("search.coverage needs a model with attention; set it to 0")
-        covered = found.attention.sum(0).view(1, 1, -1)
-    log_prob = torch.tensor([[found.log_prob]], dtype=torch.float64)
-    return float(scoring.score(log_prob, len(found.log_probs), covered))
 
 
 def load(path: str | Path, *, device: str | None = None) -> Run:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import tyro
 
-from qkv.cli.lines import STDIN, read_pairs_of_lines
+from qkv.cli.lines import STDIN, chunks, read_pairs_of_lines
 
 if TYPE_CHECKING:
     from qkv.explain import Alignment
@@ -47,28 +48,27 @@ class Arguments:
 def run(words: list[str]) -> int:
     """Align."""
     arguments = tyro.cli(Arguments, prog="qkv align", description=DESCRIPTION, args=words)
+    from qkv.cli.figures import require_attention
     from qkv.explain import align_tokens, align_words
     from qkv.run import load
 
     loaded = load(arguments.run)
-    if not loaded.model.attends:
-        raise ValueError(
-            f"a {loaded.config.model.kind} has no attention to align by; train a model that has, "
-            'such as model.kind = "rnnsearch"'
-        )
-    pairs = list(read_pairs_of_lines(arguments.input))
+    require_attention(loaded)
     align = align_words if arguments.units == "words" else align_tokens
-    for found in loaded.force([source for source, _ in pairs], [target for _, target in pairs]):
-        assert found.attention is not None
-        alignment = align(
-            found.attention,
-            found.source,
-            found.target,
-            method=arguments.method,
-            threshold=arguments.threshold,
-            renormalize=arguments.renormalize,
-        )
-        print(FORMATS[arguments.format](alignment))
+    for chunk in chunks(read_pairs_of_lines(arguments.input), arguments.input):
+        sources, targets = zip(*chunk, strict=True)
+        for found in loaded.force(sources, targets):
+            assert found.attention is not None
+            alignment = align(
+                found.attention,
+                found.source,
+                found.target,
+                method=arguments.method,
+                threshold=arguments.threshold,
+                renormalize=arguments.renormalize,
+            )
+            print(FORMATS[arguments.format](alignment))
+        sys.stdout.flush()
     return 0
 
 

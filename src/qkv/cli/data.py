@@ -7,9 +7,9 @@ from pathlib import Path
 
 import tyro
 
-from qkv.config import load_config
+from qkv.configfile import load_config
 
-DESCRIPTION = """List the named corpora; or, given a config, read its pairs and say what is in them.
+DESCRIPTION = """List the named corpora; or, given a config, read its pairs and show what they are.
 
 Exit status 1 if a split cannot be read.
 """

@@ -10,16 +10,17 @@ from pathlib import Path
 
 import tyro
 
-from qkv.config import load_config
+from qkv.configfile import load_config
 
-DESCRIPTION = """Train RNNsearch on the CMU pronouncing dictionary (letters to phonemes), measure it
-on words it has not seen, transcribe a few, and draw where it looked.
+DESCRIPTION = """Train RNNsearch on the CMU pronouncing dictionary (letters to phonemes), measure
+it on words it has not seen, transcribe a few, and draw where it looked.
 
 The same as `qkv train`, `qkv evaluate` and `qkv translate` with the config of the demo. Started
 again, it goes on from its last checkpoint, or only shows the result.
 """
 
-WORDS = ("attention", "knowledge", "phonetics", "chaos", "thoughtful")
+SHOWN = 5  # held-out words that are transcribed on the screen
+DRAWN = 200  # and on the page
 
 
 @dataclass(frozen=True)
@@ -28,8 +29,8 @@ class Arguments:
 
     out: Path = Path("runs/demo")
     """The run folder."""
-    words: tuple[str, ...] = WORDS
-    """Words to transcribe."""
+    words: tuple[str, ...] = ()
+    """Words to transcribe; none: some that it has not seen."""
 
 
 def run(given: list[str]) -> int:
@@ -39,7 +40,7 @@ def run(given: list[str]) -> int:
     with as_file(files("qkv.cli") / "demo.toml") as path:
         config = load_config(path)
     from qkv.cli.evaluate import measure
-    from qkv.cli.figures import figure_of, figures_of
+    from qkv.cli.figures import figures_of
     from qkv.data import load_pairs
     from qkv.run import load
     from qkv.training.loop import train
@@ -54,17 +55,19 @@ def run(given: list[str]) -> int:
     _, result = measure(loaded, pairs, ("wer", "per"))
     print(f"\n{len(pairs)} held-out words, in none of the training pairs:\n{result}\n")
 
-    found = [outputs[0] for outputs in loaded.translate(arguments.words)]
+    known = {pair.source: " or ".join(pair.references) for pair in pairs}
+    unseen = [word for word in known if len(word) >= 8]
+    words = arguments.words or unseen[:SHOWN]
+    found = [outputs[0] for outputs in loaded.translate([*words, *unseen[SHOWN:DRAWN]])]
     figures = figures_of(loaded, found)
-    for translation, figure in zip(found, figures, strict=True):
-        print(f"{translation.source.text}: {translation.text}")
-        print(f"  {letters(figure)}\n")
-    print(terminal(figure_of(loaded, found[0])))
+    for word, translation, figure in zip(words, found, figures, strict=False):
+        says = f" (the dictionary: {known[word]})" if word in known else ""
+        print(f"{word}: {translation.text}{says}\n  {letters(figure)}\n")
+    print(terminal(figures[0]))
 
-    more = [outputs[0] for outputs in loaded.translate(pairs.sources[:200])]
     page = arguments.out / "attention.html"
-    save([*figures, *figures_of(loaded, more)], page)
-    print(f"\nThe heat maps of {len(found) + len(more)} words are a page: {page.resolve()}")
+    save(figures, page)
+    print(f"\nThe heat maps of {len(figures)} words are a page: {page.resolve()}")
     print(f"Try your own: echo encyclopedia | qkv translate {arguments.out} --show")
     print(
         f"qkv demo: {time.monotonic() - started:.0f} s in all, "

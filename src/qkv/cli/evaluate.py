@@ -6,13 +6,14 @@ import json
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import tyro
 
-from qkv.cli.translate import config_of
+from qkv.cli.arguments import checked, parse_for_run
+from qkv.cli.errors import UsageError
 from qkv.config import DataConfig, SearchConfig
 
 if TYPE_CHECKING:
@@ -53,25 +54,26 @@ class Arguments:
 
 def run(words: list[str]) -> int:
     """Evaluate."""
-    config = config_of(words)
-    arguments = tyro.cli(
-        Arguments,
-        prog="qkv evaluate",
-        description=DESCRIPTION,
-        args=words,
-        default=Arguments(tyro.MISSING, data=config.data, search=config.search),
+    arguments, config = parse_for_run(
+        "evaluate",
+        DESCRIPTION,
+        words,
+        lambda config: Arguments(tyro.MISSING, data=config.data, search=config.search),
     )
+    config = checked(replace(config, data=arguments.data, search=arguments.search))
+    if arguments.limit < 0:
+        raise UsageError(f"--limit {arguments.limit}: it is a number of pairs, or 0 for all")
     from qkv.data import load_pairs
     from qkv.files import write_atomically
     from qkv.run import load
 
     loaded = load(arguments.run)
-    pairs = load_pairs(arguments.data, arguments.split)
+    pairs = load_pairs(config.data, arguments.split)
     if arguments.limit:
         pairs = pairs.first(arguments.limit)
     started = time.monotonic()
     outputs, result = measure(
-        loaded, pairs, arguments.metrics, search=arguments.search, by_length=arguments.by_length
+        loaded, pairs, arguments.metrics, search=config.search, by_length=arguments.by_length
     )
     seconds = time.monotonic() - started
     if arguments.output:

@@ -11,17 +11,27 @@ from qkv.view import Figure
 END = "</s>"
 
 
+def require_attention(run: Run) -> None:
+    """Refuse a run whose model has no attention.
+
+    Raises:
+        ValueError: it has none.
+    """
+    if not run.model.attends:
+        raise ValueError(
+            f"a {run.config.model.kind} has no attention to draw, align or replace by; train a "
+            'model that has, such as model.kind = "rnnsearch"'
+        )
+
+
 def figure_of(run: Run, translation: Translation, title: str = "") -> Figure:
     """Draw where each output token looked.
 
     Raises:
         ValueError: the model has no attention.
     """
-    if translation.attention is None:
-        raise ValueError(
-            f"a {run.config.model.kind} has no attention to draw; train a model that has, such as "
-            'model.kind = "rnnsearch"'
-        )
+    require_attention(run)
+    assert translation.attention is not None
     rows = run.target.symbols(translation.ids)
     return Figure(
         weights=translation.attention.numpy(),

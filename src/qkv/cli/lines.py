@@ -4,39 +4,42 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
+from typing import TypeVar
 
 STDIN = Path("-")
+
+Item = TypeVar("Item")
+
+
+def name_of(path: Path) -> str:
+    """Return what an error calls a file."""
+    return "standard input" if path == STDIN else str(path)
 
 
 def read_lines(path: Path) -> Iterator[str]:
     """Give the lines of a file, or of standard input (`-`), without their ends.
 
     Raises:
-        ValueError: the file is missing, or a line is not UTF-8.
+        OSError: the file cannot be read.
+        ValueError: a line is not UTF-8.
     """
-    number = 0
-    try:
-        stream = sys.stdin.buffer if path == STDIN else path.open("rb")
-        with stream:
-            for number, line in enumerate(stream, start=1):
+    with sys.stdin.buffer if path == STDIN else path.open("rb") as stream:
+        for number, line in enumerate(stream, start=1):
+            try:
                 yield line.decode("utf-8").rstrip("\r\n")
-    except FileNotFoundError as error:
-        raise ValueError(f"{path} does not exist") from error
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path}, line {number}: not UTF-8 ({error.reason})") from error
+            except UnicodeDecodeError as error:
+                where = f"{name_of(path)}, line {number}"
+                raise ValueError(
+                    f"{where}: not UTF-8 (byte {error.start + 1} of the line)"
+                ) from error
 
 
-def chunks(lines: Iterator[str], size: int) -> Iterator[list[str]]:
-    """Give the lines in lists of at most `size`; one at a time where a person types them."""
-    size = 1 if sys.stdin.isatty() else size
-    chunk: list[str] = []
-    for line in lines:
-        chunk.append(line)
-        if len(chunk) >= size:
-            yield chunk
-            chunk = []
-    if chunk:
+def chunks(items: Iterator[Item], path: Path) -> Iterator[list[Item]]:
+    """Give what is read from a file in lists: short ones where a person types it."""
+    size = 1 if path == STDIN and sys.stdin.isatty() else 512
+    while chunk := list(islice(items, size)):
         yield chunk
 
 
@@ -49,7 +52,6 @@ def read_pairs_of_lines(path: Path) -> Iterator[tuple[str, str]]:
     for number, line in enumerate(read_lines(path), start=1):
         parts = line.split("\t")
         if len(parts) != 2:
-            raise ValueError(
-                f"{path}, line {number}: {len(parts)} columns; a line is source, tab, target"
-            )
+            where = f"{name_of(path)}, line {number}"
+            raise ValueError(f"{where}: {len(parts)} columns; a line is source, tab, target")
         yield parts[0], parts[1]

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-import difflib
+import io
 import os
 import sys
 from importlib import import_module
 from importlib.metadata import version
+
+from qkv.cli.errors import UsageError
+from qkv.spelling import did_you_mean
 
 VERBS = {
     "demo": "train letters to phonemes in minutes, and see where the model looked",
@@ -28,37 +31,56 @@ def main(arguments: list[str] | None = None) -> int:
     0: done. 1: the input or the files are wrong; one line on stderr says how. 2: the command line
     is wrong. 130: interrupted.
     """
-    words = sys.argv[1:] if arguments is None else arguments
-    if not words or words[0] in ("-h", "--help", "help"):
+    try:
+        status = dispatch(sys.argv[1:] if arguments is None else arguments)
+        sys.stdout.flush()
+        return status
+    except BrokenPipeError:  # the reader, such as head, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def dispatch(words: list[str]) -> int:
+    """Answer what needs no verb, or run the verb."""
+    if not words:
+        print(usage(), file=sys.stderr)
+        return USAGE_ERROR
+    if words[0] in ("-h", "--help", "help"):
         print(usage())
-        return 0 if words else USAGE_ERROR
+        return 0
     if words[0] == "--version":
         print(f"qkv {version('qkv')}")
         return 0
     verb, *rest = words
     if verb not in VERBS:
-        near = difflib.get_close_matches(verb, VERBS, n=1)
-        hint = f" Did you mean {near[0]!r}?" if near else ""
+        hint = did_you_mean(verb, VERBS)
         print(f"qkv: no verb {verb!r}; there are: {', '.join(VERBS)}.{hint}", file=sys.stderr)
         return USAGE_ERROR
     return guarded(verb, rest)
 
 
 def guarded(verb: str, rest: list[str]) -> int:
-    """Run a verb; say user errors in a line, and let a closed pipe end it quietly."""
+    """Run a verb, and say what the user did wrong in a line."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(encoding="utf-8")  # as what is read, whatever the locale says
     try:
         status: int = import_module(f"qkv.cli.{verb}").run(rest)
-        sys.stdout.flush()
         return status
+    except UsageError as error:
+        print(f"qkv {verb}: {error}", file=sys.stderr)
+        return USAGE_ERROR
     except ValueError as error:
         print(f"qkv {verb}: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print(f"qkv {verb}: interrupted", file=sys.stderr)
         return INTERRUPTED
-    except BrokenPipeError:  # the reader, such as head, has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        print(f"qkv {verb}: {where}{error.strerror}", file=sys.stderr)
+        return 1
 
 
 def usage() -> str:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import tyro
 
-from qkv.cli.lines import STDIN, read_lines, read_pairs_of_lines
-from qkv.cli.translate import config_of
+from qkv.cli.arguments import checked, parse_for_run
+from qkv.cli.lines import STDIN, chunks, name_of, read_lines, read_pairs_of_lines
 from qkv.config import SearchConfig
 
 DESCRIPTION = """Give each pair's log-probability, score and number of tokens, with tabs between.
@@ -36,20 +37,19 @@ class Arguments:
 
 def run(words: list[str]) -> int:
     """Score."""
-    arguments = tyro.cli(
-        Arguments,
-        prog="qkv score",
-        description=DESCRIPTION,
-        args=words,
-        default=Arguments(tyro.MISSING, search=config_of(words).search),
+    arguments, config = parse_for_run(
+        "score", DESCRIPTION, words, lambda config: Arguments(tyro.MISSING, search=config.search)
     )
+    search = checked(replace(config, search=arguments.search)).search
     from qkv.run import load
 
     loaded = load(arguments.run)
-    given = list((read_outputs if arguments.json else read_pairs_of_lines)(arguments.input))
-    sources, targets = [pair[0] for pair in given], [pair[1] for pair in given]
-    for found in loaded.force(sources, targets, search=arguments.search):
-        print(f"{found.log_prob:.6f}\t{found.score:.6f}\t{len(found.ids) + 1}")
+    read = read_outputs if arguments.json else read_pairs_of_lines
+    for chunk in chunks(read(arguments.input), arguments.input):
+        sources, targets = zip(*chunk, strict=True)
+        for found in loaded.force(sources, targets, search=search):
+            print(f"{found.log_prob:.6f}\t{found.score:.6f}\t{len(found.ids) + 1}")
+        sys.stdout.flush()
     return 0
 
 
@@ -64,7 +64,7 @@ def read_outputs(path: Path) -> Iterator[tuple[str, list[int]]]:
             tree = json.loads(line)
             for output in tree["outputs"]:
                 yield tree["source"], [int(token) for token in output["ids"]]
-        except (json.JSONDecodeError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError) as error:
             raise ValueError(
-                f"{path}, line {number}: not a line of `qkv translate --json` ({error!r})"
+                f"{name_of(path)}, line {number}: not a line of `qkv translate --json` ({error!r})"
             ) from error

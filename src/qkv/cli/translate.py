@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import tyro
 
+from qkv.cli.arguments import checked, parse_for_run
+from qkv.cli.errors import UsageError
 from qkv.cli.lines import STDIN, chunks, read_lines
-from qkv.config import Config, SearchConfig, load_config
+from qkv.config import SearchConfig
 
 if TYPE_CHECKING:
     from qkv.run import Run
@@ -21,7 +23,6 @@ DESCRIPTION = """Turn each line of the input into a line of output; an empty lin
 
 With --n-best, each output is a line: line number, score, text, with tabs between. With --json,
 each input line gives one JSON object with the outputs, their tokens, spans, scores and attention.
-The defaults of --search are those of the run.
 """
 
 
@@ -50,39 +51,56 @@ class Arguments:
     dictionary: Path | None = None
     """With --replace-unknown: a TSV of source words and what to write for them."""
     search: SearchConfig = field(default_factory=SearchConfig)
-    """How to search."""
+    """How to search; the defaults are those of the run."""
+
+    @property
+    def pictures(self) -> list[Path]:
+        """The files of heat maps that were asked for."""
+        return [path for path in (self.html, self.svg, self.png) if path]
 
 
 def run(words: list[str]) -> int:
     """Translate."""
-    arguments = tyro.cli(
-        Arguments,
-        prog="qkv translate",
-        description=DESCRIPTION,
-        args=words,
-        default=Arguments(tyro.MISSING, search=config_of(words).search),
+    arguments, config = parse_for_run(
+        "translate",
+        DESCRIPTION,
+        words,
+        lambda config: Arguments(tyro.MISSING, search=config.search),
     )
+    search = checked(replace(config, search=arguments.search)).search
+    arguments = agree(replace(arguments, search=search))
+    from qkv.cli.figures import require_attention
     from qkv.run import load
 
     loaded = load(arguments.run)
+    if arguments.show or arguments.replace_unknown or arguments.pictures:
+        require_attention(loaded)
     kept: list[Translation] = []
-    number = 0
-    for chunk in chunks(read_lines(arguments.input), 512):
+    number = cut = 0
+    for chunk in chunks(read_lines(arguments.input), arguments.input):
         for line, outputs in zip(chunk, translate_lines(loaded, chunk, arguments), strict=True):
             number += 1
+            cut += not all(output.complete for output in outputs)
             print_outputs(loaded, number, line, outputs, arguments)
-            if arguments.html or arguments.svg or arguments.png:
-                kept += outputs[:1]
+            kept += outputs[:1] if arguments.pictures else []
         sys.stdout.flush()
-    write_figures(loaded, kept, arguments)
+    if cut:
+        print(f"qkv translate: {cut} outputs cut off at their longest length", file=sys.stderr)
+    write_figures(loaded, kept, arguments.pictures)
     return 0
 
 
-def config_of(words: list[str]) -> Config:
-    """Return the config of the run that the first word names, for the defaults of --search."""
-    if words and not words[0].startswith("-") and (Path(words[0]) / "config.json").exists():
-        return load_config(Path(words[0]) / "config.json")
-    return Config()
+def agree(arguments: Arguments) -> Arguments:
+    """Return arguments that do not contradict each other.
+
+    Raises:
+        UsageError: two of them do.
+    """
+    if arguments.json and arguments.show:
+        raise UsageError("--json and --show both write to standard output; give one of them")
+    if arguments.dictionary and not arguments.replace_unknown:
+        raise UsageError("--dictionary is of use only with --replace-unknown")
+    return arguments
 
 
 def translate_lines(run: Run, lines: list[str], arguments: Arguments) -> list[list[Translation]]:
@@ -135,9 +153,8 @@ def record_of(run: Run, output: Translation, arguments: Arguments) -> dict[str, 
     return record
 
 
-def write_figures(run: Run, outputs: list[Translation], arguments: Arguments) -> None:
+def write_figures(run: Run, outputs: list[Translation], paths: list[Path]) -> None:
     """Write the pages and pictures that were asked for, and say where."""
-    paths = [path for path in (arguments.html, arguments.svg, arguments.png) if path]
     if not paths:
         return
     from qkv.cli.figures import figures_of

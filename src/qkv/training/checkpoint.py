@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import torch
 from torch import Tensor, nn, optim
+from torch.amp.grad_scaler import GradScaler
 
 from qkv.models.weights import load_parameters, load_tensors, parameters_of, save_tensors
 
@@ -22,40 +22,51 @@ class Progress:
     the order of epoch k from (seed, k).
 
     step: updates done. epoch, position: the next batch. seconds: time spent training.
+    nll, tokens: sums since the last record, which was made when `recorded` seconds were spent.
     factor: what a plateau has cut off the learning rate. best: the best dev value (None: none
-    yet), found at best_step. stale: evaluations since. finished: the run has ended.
+    yet), found at best_step. stale: evaluations since.
     """
 
     step: int = 0
     epoch: int = 0
     position: int = 0
     seconds: float = 0.0
+    nll: float = 0.0
+    tokens: int = 0
+    recorded: float = 0.0
     factor: float = 1.0
     best: float | None = None
     best_step: int = 0
     stale: int = 0
-    finished: bool = False
 
-    def after(self, **changes: float | bool | None) -> Progress:
-        """Return a changed copy."""
-        return replace(self, **changes)  # type: ignore[arg-type]
+    @property
+    def loss(self) -> float:
+        """The mean -log p of a target token since the last record."""
+        return self.nll / max(1, self.tokens)
+
+    @property
+    def tokens_per_second(self) -> float:
+        """The rate since the last record."""
+        return self.tokens / max(1e-9, self.seconds - self.recorded)
 
 
-def save_checkpoint(
-    path: Path, model: nn.Module, optimizer: optim.Optimizer, progress: Progress, run: str
-) -> None:
-    """Write the model, the optimiser and the progress atomically.
+@dataclass(frozen=True)
+class Parts:
+    """What an update changes: restored in place."""
 
-    Args:
-        path: the file.
-        model: its parameters and buffers are kept.
-        optimizer: its state is kept.
-        progress: where the run stands.
-        run: the digest of the config, so that another run's checkpoint is refused.
+    model: nn.Module
+    optimizer: optim.Optimizer
+    scaler: GradScaler
+
+
+def save_checkpoint(path: Path, parts: Parts, progress: Progress, run: str) -> None:
+    """Write the parts and the progress atomically.
+
+    run: the digest of the config and the data, so that another run's checkpoint is refused.
     """
-    tensors = {f"model.{name}": tensor for name, tensor in parameters_of(model).items()}
+    tensors = {f"model.{name}": tensor for name, tensor in parameters_of(parts.model).items()}
     scalars: dict[str, float] = {}
-    for index, state in optimizer.state_dict()["state"].items():
+    for index, state in parts.optimizer.state_dict()["state"].items():
         for key, value in state.items():
             if isinstance(value, Tensor):
                 tensors[f"optimizer.{index}.{key}"] = value
@@ -66,14 +77,13 @@ def save_checkpoint(
         "run": run,
         "progress": json.dumps(asdict(progress)),
         "optimizer": json.dumps(scalars),
+        "scaler": json.dumps(parts.scaler.state_dict()),
     }
     save_tensors(tensors, path, metadata)
 
 
-def load_checkpoint(
-    path: Path, model: nn.Module, optimizer: optim.Optimizer, run: str
-) -> Progress:
-    """Restore model and optimiser in place and return the progress.
+def load_checkpoint(path: Path, parts: Parts, run: str) -> Progress:
+    """Restore the parts in place and return the progress.
 
     Raises:
         ValueError: the file is cut short, is not a checkpoint, or is another run's.
@@ -82,16 +92,16 @@ def load_checkpoint(
     if metadata.get("format") != FORMAT:
         raise ValueError(
             f"{path} is not a checkpoint of this version (its format: "
-            f"{metadata.get('format', 'none')!r}, expected: {FORMAT!r}); give another run folder"
+            f"{metadata.get('format', 'none')!r}, expected: {FORMAT!r}); give another --out"
         )
     if metadata["run"] != run:
         raise ValueError(
-            f"{path} is a checkpoint of another run (its config digest {metadata['run']}, this "
-            f"run's {run}); give another run folder"
+            f"{path} is a checkpoint of another config, or the training data has changed since "
+            f"(its digest {metadata['run']}, this run's {run}); give another --out"
         )
     prefix = "model."
     parameters = {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
-    load_parameters(model, parameters, path)
+    load_parameters(parts.model, parameters, path)
     states: dict[int, dict[str, Tensor | float]] = {}
     for name, tensor in tensors.items():
         kind, _, rest = name.partition(".")
@@ -101,19 +111,8 @@ def load_checkpoint(
     for name, value in json.loads(metadata["optimizer"]).items():
         index, _, key = name.partition(".")
         states.setdefault(int(index), {})[key] = value
-    full = optimizer.state_dict()
-    optimizer.load_state_dict({"state": states, "param_groups": full["param_groups"]})
+    groups = parts.optimizer.state_dict()["param_groups"]
+    parts.optimizer.load_state_dict({"state": states, "param_groups": groups})
+    if scaler := json.loads(metadata["scaler"]):  # empty unless it is in use
+        parts.scaler.load_state_dict(scaler)
     return Progress(**json.loads(metadata["progress"]))
-
-
-def average(paths: list[Path]) -> dict[str, Tensor]:
-    """Return the mean of the parameters in several files, summed in float64.
-
-    Vaswani et al. 2017, section 6.1, average the last 5 checkpoints.
-    """
-    total: dict[str, Tensor] = {}
-    for path in paths:
-        for name, tensor in load_tensors(path)[0].items():
-            wide = tensor.to(torch.float64)
-            total[name] = total[name] + wide if name in total else wide
-    return {name: (tensor / len(paths)).float() for name, tensor in total.items()}

@@ -37,10 +37,6 @@ class Processes:
         dist.all_reduce(summed)
         return [float(value) for value in summed]
 
-    def agree(self, decision: bool) -> bool:
-        """Return the leader's decision everywhere (clocks differ)."""
-        return self.total(float(decision and self.leads))[0] > 0
-
     def wait(self) -> None:
         """Wait for every process."""
         if self.count > 1:

@@ -11,6 +11,8 @@ from typing import Any, Protocol, Self
 
 from tqdm import tqdm
 
+from qkv.files import write_atomically
+
 
 class Writer(Protocol):
     """Takes named numbers at a step."""
@@ -31,7 +33,11 @@ class JsonLines:
             stream.write(json.dumps(record) + "\n")
 
     def cut_after(self, step: int) -> None:
-        """Drop what a killed run wrote after its last checkpoint, so that nothing stands twice."""
+        """Drop what will be written again, so that nothing stands twice.
+
+        That is what a killed run wrote after its last checkpoint, and what a finished one wrote at
+        its end.
+        """
         if not self.path.exists():
             return
         kept = []
@@ -40,29 +46,30 @@ class JsonLines:
                 record = json.loads(line)
             except json.JSONDecodeError:
                 continue  # the half line of a killed run
-            if record["step"] <= step:
+            if record["step"] <= step and "weights" not in record:
                 kept.append(line + "\n")
-        self.path.write_text("".join(kept), encoding="utf-8")
+        write_atomically(self.path, "".join(kept).encode())
 
 
 class TensorBoard:
     """TensorBoard events; an extra."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, step: int) -> None:
+        """Write to a folder; TensorBoard is to hide what stands there of later steps."""
         try:
             from torch.utils.tensorboard import SummaryWriter
         except ImportError as error:
             raise ValueError(
                 "training.tensorboard = true needs TensorBoard: pip install 'qkv[tensorboard]'"
             ) from error
-        self.events = SummaryWriter(str(folder))  # type: ignore[no-untyped-call]
+        self.events = SummaryWriter(str(folder), purge_step=step + 1)
 
     def write(self, record: dict[str, Any]) -> None:
         """Write each number of a record under its name."""
         for name, value in record.items():
             if isinstance(value, int | float) and name != "step":
-                self.events.add_scalar(name, value, record["step"])  # type: ignore[no-untyped-call]
-        self.events.flush()  # type: ignore[no-untyped-call]
+                self.events.add_scalar(name, value, record["step"])
+        self.events.flush()
 
 
 class Reporter:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from qkv.config import Config
+from qkv.files import locked
 from qkv.folder import RunFolder
 from qkv.training.distributed import processes
 from qkv.training.log import JsonLines, Reporter, TensorBoard, Writer
@@ -27,7 +29,11 @@ def train(config: Config, path: Path, *, quiet: bool = False) -> dict[str, Any]:
         torch.set_num_threads(config.training.threads)
     torch.set_flush_denormal(True)
     folder = RunFolder(path)
-    with processes() as group, Reporter(speaks=group.leads and not quiet) as reporter:
+    with (
+        processes() as group,
+        locked(path) if group.leads else nullcontext(),
+        Reporter(speaks=group.leads and not quiet) as reporter,
+    ):
         if group.leads:
             folder.open(config)
         group.wait()
@@ -38,32 +44,28 @@ def train(config: Config, path: Path, *, quiet: bool = False) -> dict[str, Any]:
             reporter.say(f"going on from step {trainer.progress.step} of {folder.checkpoint}")
         writers = open_writers(config, folder, trainer.progress.step) if group.leads else []
 
-        while not ended(trainer):
+        while not trainer.ended():
             trainer.update()
-            step = trainer.progress.step
             reporter.update(trainer.share(), trainer.progress.seconds, trainer.facts())
-            over = trainer.share() >= 1
-            every = config.training.evaluate_every
-            if (step % every == 0) if every else (trainer.progress.position == 0) or over:
-                record = trainer.record() | trainer.evaluate()
-                write(writers, record)
-                reporter.say(describe(record, better=trainer.progress.stale == 0))
+            if trainer.due():
+                evaluate(trainer, writers, reporter)
                 trainer.save()
-            elif step % config.training.checkpoint_every == 0:
+            elif trainer.progress.step % config.training.checkpoint_every == 0:
                 trainer.save()
 
-        if trainer.progress.best_step == 0:  # not one evaluation fell into the limits
-            write(writers, trainer.record() | trainer.evaluate())
+        if trainer.progress.best is None:  # the limits were lowered below the first evaluation
+            evaluate(trainer, writers, reporter)
         final = trainer.finish()
         write(writers, final)
-        reporter.say(f"done: {final}; the model is in {folder.path}")
+        reporter.say(f"done: {say(final)}; the model is in {folder.path}")
         return final
 
 
-def ended(trainer: Trainer) -> bool:
-    """Whether a limit or the patience is used up; all processes get the same answer."""
-    patience = trainer.settings.patience
-    return trainer.share() >= 1 or bool(patience and trainer.progress.stale >= patience)
+def evaluate(trainer: Trainer, writers: list[Writer], reporter: Reporter) -> None:
+    """Measure the dev set, and say and keep what was found."""
+    record = trainer.record() | trainer.evaluate()
+    write(writers, record)
+    reporter.say(say(record) + ("  (best)" if trainer.progress.stale == 0 else ""))
 
 
 def open_writers(config: Config, folder: RunFolder, step: int) -> list[Writer]:
@@ -72,7 +74,7 @@ def open_writers(config: Config, folder: RunFolder, step: int) -> list[Writer]:
     lines.cut_after(step)
     writers: list[Writer] = [lines]
     if config.training.tensorboard:
-        writers.append(TensorBoard(folder.path / "tensorboard"))
+        writers.append(TensorBoard(folder.path / "tensorboard", step))
     return writers
 
 
@@ -82,10 +84,7 @@ def write(writers: list[Writer], record: dict[str, Any]) -> None:
         writer.write(record)
 
 
-def describe(record: dict[str, Any], *, better: bool) -> str:
-    """Say an evaluation in a line."""
-    numbers = "  ".join(f"{k} {v:.4g}" for k, v in record.items() if k.startswith("dev_"))
-    return (
-        f"step {record['step']}  loss {record['loss']:.4f}  {numbers}  "
-        f"{record['tokens_per_second']:,.0f} tokens/s{'  (best)' if better else ''}"
-    )
+def say(record: dict[str, Any]) -> str:
+    """Say a record in a line."""
+    numbers = {k: f"{v:,.5g}" if isinstance(v, float) else f"{v}" for k, v in record.items()}
+    return "  ".join(f"{name} {number}" for name, number in numbers.items())

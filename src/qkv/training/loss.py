@@ -12,7 +12,7 @@ from qkv.text import PAD
 class SequenceLoss(nn.Module):
     """Sums of -log p over the target tokens of a batch: smoothed (to train on) and plain.
 
-        smoothed = (1 - eps) * -log p(y) + eps * mean_v -log p(v)       (Szegedy et al. 2016, sec. 7)
+        smoothed = (1 - eps) * -log p(y) + eps * mean_v -log p(v)     (Szegedy et al. 2016, sec. 7)
 
     Sums, not means: whoever calls it divides by the tokens of the whole update, so that neither
     accumulation nor the number of processes changes the gradient. The output layer runs on real

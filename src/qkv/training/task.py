@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 
 from qkv.config import Config
@@ -15,13 +16,22 @@ from qkv.training.log import Reporter
 
 @dataclass(frozen=True)
 class Task:
-    """The training examples, the development pairs and examples, and the sides that encode them."""
+    """The training examples, the development examples and pairs, and what encodes them."""
 
     source: Side
     target: Side
     train: Examples
     dev: Examples
     dev_pairs: tuple[Pair, ...]
+
+    @property
+    def digest(self) -> str:
+        """A short hash of the training examples and of what their ids mean."""
+        hashed = hashlib.sha256(f"{self.source.digest} {self.target.digest}".encode())
+        for side in (self.train.source, self.train.target):
+            hashed.update(side.flat.tobytes())
+            hashed.update(side.offsets.tobytes())
+        return hashed.hexdigest()[:16]
 
 
 def load_task(config: Config, folder: RunFolder, group: Processes, reporter: Reporter) -> Task:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 import time
-from contextlib import nullcontext
-from dataclasses import dataclass, field
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -14,28 +14,21 @@ from torch.nn.parallel import DistributedDataParallel
 
 from qkv.config import Config
 from qkv.data import BatchPlan, collate
+from qkv.data.randomness import generator
 from qkv.evaluate import METRICS
 from qkv.folder import RunFolder, digest
 from qkv.models.build import build_model
 from qkv.models.model import EncoderDecoder
-from qkv.models.weights import load_parameters, load_tensors, parameters_of, save_tensors
+from qkv.models.weights import load_parameters, parameters_of, save_tensors
 from qkv.training import validate
-from qkv.training.checkpoint import Progress, average, load_checkpoint, save_checkpoint
+from qkv.training.checkpoint import Parts, Progress, load_checkpoint, save_checkpoint
 from qkv.training.distributed import Processes
 from qkv.training.loss import SequenceLoss
 from qkv.training.optimizers import build_optimizer, learning_rate
+from qkv.training.snapshots import Snapshots, average
 from qkv.training.task import Task
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
-
-
-@dataclass
-class Totals:
-    """Sums since the last record: what the loss and the rate are computed from."""
-
-    nll: float = 0.0
-    tokens: int = 0
-    since: float = field(default_factory=time.monotonic)
 
 
 class Trainer:
@@ -55,24 +48,33 @@ class Trainer:
             len(task.target.vocabulary),
             shared=config.text.shared,
         ).to(group.device)
-        self.optimizer = build_optimizer(self.model.parameters(), self.settings)
-        self.scaler = torch.amp.GradScaler(enabled=self.settings.precision == "float16")
+        self.parts = Parts(
+            self.model,
+            build_optimizer(self.model.parameters(), self.settings),
+            torch.amp.GradScaler(enabled=self.settings.precision == "float16"),
+        )
         loss = SequenceLoss(self.model, self.settings.label_smoothing)
         self.loss: nn.Module = DistributedDataParallel(loss) if group.count > 1 else loss
         self.target_lengths = task.train.lengths[:, 1]
         self.plan = BatchPlan(task.train.lengths, config.data.tokens_per_batch, self.settings.seed)
-        self.progress = Progress()
         self.order: tuple[int, list[list[int]]] = (-1, [])
-        self.totals = Totals()
-        self.resumed_at = time.monotonic()
+        self.snapshots = Snapshots(folder.snapshots, last=self.settings.average)
+        self.progress = Progress()
+        self.since = time.monotonic()
+
+    @property
+    def identity(self) -> str:
+        """Whose checkpoints this run may go on from."""
+        return f"{digest(self.config)}-{self.task.digest}"
 
     def resume(self) -> bool:
         """Go on from the folder's checkpoint, if there is one; return whether there was."""
         if not self.folder.checkpoint.exists():
             return False
-        self.progress = load_checkpoint(
-            self.folder.checkpoint, self.model, self.optimizer, digest(self.config)
-        ).after(finished=False)
+        self.progress = load_checkpoint(self.folder.checkpoint, self.parts, self.identity)
+        if self.group.leads:
+            self.snapshots.forget(best=self.progress.best_step, now=self.progress.step)
+        self.since = time.monotonic()
         return True
 
     def batches(self) -> list[list[int]]:
@@ -91,30 +93,44 @@ class Trainer:
             shares.append(done.seconds / (60 * limits.max_minutes))
         return min(1.0, max(shares))
 
+    def ended(self) -> bool:
+        """Whether a limit or the patience is used up; all processes get the same answer."""
+        patience = self.settings.patience
+        return self.share() >= 1 or bool(patience and self.progress.stale >= patience)
+
+    def due(self) -> bool:
+        """Whether it is time to evaluate."""
+        every, done = self.settings.evaluate_every, self.progress
+        return self.share() >= 1 or (done.step % every if every else done.position) == 0
+
     def update(self) -> None:
         """Read the next batches and change the parameters once."""
-        settings, place = self.settings, self.progress
+        settings, place, parts = self.settings, self.progress, self.parts
         group = self.batches()[place.position : place.position + settings.accumulate]
         rate = learning_rate(settings, place.step + 1, self.share(), place.factor)
-        for group_of_parameters in self.optimizer.param_groups:
+        for group_of_parameters in parts.optimizer.param_groups:
             group_of_parameters["lr"] = rate
         # A pure function of (seed, update, process): a resumed run needs no saved random state.
-        torch.manual_seed(hash((settings.seed, place.step, self.group.rank)) % 2**63)
+        random = generator(settings.seed, "update", place.step, self.group.rank)
+        torch.manual_seed(int(random.integers(2**63)))
         tokens = sum(int(self.target_lengths[rows].sum()) for rows in group)
         self.loss.train()
-        self.optimizer.zero_grad(set_to_none=True)
+        parts.optimizer.zero_grad(set_to_none=True)
+        nll = 0.0
         for index, rows in enumerate(group):
-            self._accumulate(rows, tokens, last=index == len(group) - 1)
-        self.scaler.unscale_(self.optimizer)
+            nll += self._accumulate(rows, tokens, last=index == len(group) - 1)
+        parts.scaler.unscale_(parts.optimizer)
         if settings.clip:
             nn.utils.clip_grad_norm_(self.model.parameters(), settings.clip)
-        self.scaler.step(self.optimizer)
-        self.scaler.update()
-        self.totals.tokens += tokens
-        self._advance(len(group))
+        parts.scaler.step(parts.optimizer)
+        parts.scaler.update()
+        self._advance(len(group), tokens, nll)
 
-    def _accumulate(self, rows: list[int], tokens: int, *, last: bool) -> None:
-        """Add the gradient of this process's share of a batch, per token of the whole update."""
+    def _accumulate(self, rows: list[int], tokens: int, *, last: bool) -> float:
+        """Add the gradient of this process's share of a batch, per token of the whole update.
+
+        Returns: the sum of -log p over the share.
+        """
         own = self.group.share(rows)
         batch = collate(self.task.train, own or rows[:1]).to(self.group.device)
         wait = isinstance(self.loss, DistributedDataParallel) and not last
@@ -126,120 +142,109 @@ class Trainer:
             # DDP averages over the processes; the sum over them is wanted. A process without
             # rows of its own takes part with a zero.
             weight = self.group.count / tokens if own else 0.0
-            self.scaler.scale(smoothed * weight).backward()
-        if own:
-            self.totals.nll += float(plain)
+            self.parts.scaler.scale(smoothed * weight).backward()
+        return float(plain) if own else 0.0
 
-    def _advance(self, batches: int) -> None:
-        """Move the cursor past the batches just read."""
-        now = time.monotonic()
-        position = self.progress.position + batches
-        ended = position >= len(self.batches())
-        seconds = self.progress.seconds + now - self.resumed_at
-        self.resumed_at = now
-        if self.settings.max_minutes and self.group.count > 1:
-            seconds = self.group.total(seconds if self.group.leads else 0.0)[0]  # one clock
-        self.progress = self.progress.after(
-            step=self.progress.step + 1,
-            epoch=self.progress.epoch + ended,
-            position=0 if ended else position,
-            seconds=seconds,
+    def _advance(self, batches: int, tokens: int, nll: float) -> None:
+        """Move the cursor past the batches just read.
+
+        Raises:
+            ValueError: the loss is no longer a number.
+        """
+        done, now = self.progress, time.monotonic()
+        # The loss of all processes, and the leader's clock.
+        nll, seconds = self.group.total(nll, now - self.since if self.group.leads else 0.0)
+        self.since = now
+        if not math.isfinite(nll) and not self.parts.scaler.is_enabled():
+            raise ValueError(
+                f"the loss is {nll} in step {done.step + 1}: the training diverged; lower "
+                "training.learning_rate, raise training.warmup, or set training.clip"
+            )
+        ended = done.position + batches >= len(self.batches())
+        self.progress = replace(
+            done,
+            step=done.step + 1,
+            epoch=done.epoch + ended,
+            position=0 if ended else done.position + batches,
+            seconds=done.seconds + seconds,
+            nll=done.nll + nll,
+            tokens=done.tokens + tokens,
         )
 
     def record(self) -> dict[str, Any]:
         """Return the numbers since the last record, and start over."""
-        (nll,) = self.group.total(self.totals.nll)
-        elapsed = time.monotonic() - self.totals.since
-        record = {
-            "step": self.progress.step,
-            "epoch": self.progress.epoch,
-            "loss": nll / max(1, self.totals.tokens),
-            "learning_rate": self.optimizer.param_groups[0]["lr"],
-            "tokens_per_second": self.totals.tokens / max(elapsed, 1e-9),
-            "seconds": self.progress.seconds,
+        done = self.progress
+        self.progress = replace(done, nll=0.0, tokens=0, recorded=done.seconds)
+        return {
+            "step": done.step,
+            "epoch": done.epoch,
+            "loss": done.loss,
+            "learning_rate": self.parts.optimizer.param_groups[0]["lr"],
+            "tokens_per_second": done.tokens_per_second,
+            "seconds": done.seconds,
         }
-        self.totals = Totals()
-        return record
 
-    def evaluate(self) -> dict[str, Any]:
+    def evaluate(self) -> dict[str, float]:
         """Measure the dev set, keep what must be kept, and return the numbers."""
         values: dict[str, float] = {}
         if self.group.leads:
-            self.model.eval()
-            values = validate.measure(self.model, self.task, self.config, self.group.device)
-        value = self.group.total(values.get(self.settings.metric, 0.0))[0]
+            values = self._measure()
+        (value,) = self.group.total(values.get(self.settings.metric, 0.0))
         self._judge(value)
-        if self.group.leads:
-            self._snapshot(better=self.progress.stale == 0)
+        better = self.progress.stale == 0
+        if self.group.leads and (better or self.settings.average > 1):
+            self.snapshots.write(self.progress.step, parameters_of(self.model))
         self.group.wait()
-        self.totals.since = self.resumed_at = time.monotonic()  # evaluation is not training time
-        return {"step": self.progress.step, **{f"dev_{k}": v for k, v in values.items()}}
+        self.since = time.monotonic()  # evaluation is not training time
+        return {f"dev_{name}": value for name, value in values.items()}
+
+    def _measure(self) -> dict[str, float]:
+        """Return the dev values of the model as it is."""
+        self.model.eval()
+        return validate.measure(self.model, self.task, self.config, self.group.device)
 
     def _judge(self, value: float) -> None:
         """Compare a dev value with the best, and cut the rate on a plateau."""
         done = self.progress
         if done.best is None or self.better(value, done.best):
-            self.progress = done.after(best=value, best_step=done.step, stale=0)
+            self.progress = replace(done, best=value, best_step=done.step, stale=0)
             return
         cut = self.settings.plateau_factor if self.settings.schedule == "plateau" else 1.0
-        self.progress = done.after(stale=done.stale + 1, factor=done.factor * cut)
+        self.progress = replace(done, stale=done.stale + 1, factor=done.factor * cut)
 
     def better(self, value: float, best: float) -> bool:
         """Whether a dev value beats another."""
         bigger = self.settings.metric != "loss" and METRICS[self.settings.metric].bigger_is_better
         return value > best if bigger else value < best
 
-    def _snapshot(self, *, better: bool) -> None:
-        """Keep the weights: among the last ones, and as the best ones."""
-        tensors, facts = parameters_of(self.model), {"step": str(self.progress.step)}
-        if better:
-            save_tensors(tensors, self.folder.best, facts)
-        if self.settings.average > 1:
-            name = f"{self.progress.step:09d}.safetensors"
-            save_tensors(tensors, self.folder.snapshots / name, facts)
-            for old in sorted(self.folder.snapshots.glob("*.safetensors"))[
-                : -self.settings.average
-            ]:
-                old.unlink()
-
     def save(self) -> None:
-        """Write the checkpoint."""
+        """Write the checkpoint, and delete the snapshots that it does not need."""
         if self.group.leads:
-            save_checkpoint(
-                self.folder.checkpoint,
-                self.model,
-                self.optimizer,
-                self.progress,
-                digest(self.config),
-            )
+            save_checkpoint(self.folder.checkpoint, self.parts, self.progress, self.identity)
+            self.snapshots.forget(best=self.progress.best_step, now=self.progress.step)
         self.group.wait()
 
     def finish(self) -> dict[str, Any]:
         """Choose between the best weights and the average of the last, and write them."""
-        if not self.group.leads:
-            self.group.wait()
-            return {}
-        self.model.eval()
-        best, _ = load_tensors(self.folder.best)
-        assert self.progress.best is not None
-        chosen, value, tensors = "best", self.progress.best, best
-        snapshots = sorted(self.folder.snapshots.glob("*.safetensors"))
-        if self.settings.average > 1 and len(snapshots) > 1:
-            mean = average(snapshots)
-            load_parameters(self.model, mean, self.folder.snapshots)
-            values = validate.measure(self.model, self.task, self.config, self.group.device)
-            if self.better(values[self.settings.metric], value):
-                chosen, value, tensors = "average", values[self.settings.metric], mean
-        load_parameters(self.model, tensors, self.folder.best)
-        save_tensors(tensors, self.folder.weights, {"config": digest(self.config)})
+        if self.group.leads:
+            assert self.progress.best is not None
+            chosen, value = "best", self.progress.best
+            tensors = self.snapshots.read(self.progress.best_step)
+            latest = self.snapshots.latest()
+            if self.settings.average > 1 and len(latest) > 1:
+                mean = average(latest)
+                load_parameters(self.model, mean, self.folder.snapshots)
+                found = self._measure()[self.settings.metric]
+                if self.better(found, value):
+                    chosen, value, tensors = "average", found, mean
+            save_tensors(tensors, self.folder.weights, {"config": digest(self.config)})
         self.group.wait()
-        return {
-            "step": self.progress.step,
-            "weights": chosen,
-            f"dev_{self.settings.metric}": value,
-        }
+        if not self.group.leads:
+            return {}
+        name = f"dev_{self.settings.metric}"
+        return {"step": self.progress.step, "weights": chosen, name: value}
 
-    def autocast(self) -> Any:
+    def autocast(self) -> AbstractContextManager[Any]:
         """Return the context in which the forward pass runs."""
         dtype = DTYPES[self.settings.precision]
         if dtype is torch.float32:
@@ -248,10 +253,8 @@ class Trainer:
 
     def facts(self) -> str:
         """Say loss and rate in a few words."""
-        elapsed = max(time.monotonic() - self.totals.since, 1e-9)
-        loss = self.totals.nll / max(1, self.totals.tokens)
-        rate = self.totals.tokens / elapsed
+        done = self.progress
         return (
-            f"epoch {self.progress.epoch + 1} step {self.progress.step} loss {loss:.3f} "
-            f"perplexity {math.exp(min(loss, 50)):.2f} {rate:,.0f} tokens/s"
+            f"epoch {done.epoch + 1} step {done.step} loss {done.loss:.3f} "
+            f"perplexity {math.exp(min(done.loss, 50)):.2f} {done.tokens_per_second:,.0f} tokens/s"
         )

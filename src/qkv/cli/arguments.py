@@ -1,0 +1,59 @@
+"""What the verbs share in reading the command line."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Protocol, TypeVar
+
+import tyro
+
+from qkv.cli.errors import UsageError
+from qkv.config import Config
+from qkv.configfile import config_tree, load_config, make_config
+
+
+class NamesRun(Protocol):
+    """Arguments that name a run folder."""
+
+    @property
+    def run(self) -> Path:
+        """The run folder."""
+
+
+Arguments = TypeVar("Arguments", bound=NamesRun)
+
+
+def parse_for_run(
+    verb: str, description: str, words: list[str], make: Callable[[Config], Arguments]
+) -> tuple[Arguments, Config]:
+    """Read the words of a verb whose defaults are those of the run that they name.
+
+    They are read twice: which of them names the run is known only once all are read.
+
+    make: returns the arguments with the defaults of a config.
+
+    Returns: the arguments, and the config of the run.
+    """
+
+    def parse(config: Config) -> Arguments:
+        default = make(config)
+        return tyro.cli(
+            type(default), prog=f"qkv {verb}", description=description, args=words, default=default
+        )
+
+    file = parse(Config()).run / "config.json"
+    config = load_config(file) if file.exists() else Config()
+    return parse(config), config
+
+
+def checked(config: Config) -> Config:
+    """Return a config that holds words of the command line, checked as one from a file is.
+
+    Raises:
+        UsageError: a value is wrong.
+    """
+    try:
+        return make_config(config_tree(config), origin="the command line")
+    except ValueError as error:
+        raise UsageError(str(error)) from error

@@ -1,0 +1,255 @@
+from __future__ import annotations
+
+import string
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from qkv.config import MODEL_CONFIGS, Config, LuongConfig, TransformerConfig
+from qkv.configfile import config_tree, load_config, make_config
+from qkv.folder import RunFolder, differing_keys, digest, write_json
+from small_runs import small, tree, write_toml
+
+KINDS = list(MODEL_CONFIGS)
+
+
+def tables(tree: dict[str, Any], path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    """Give the path of every table, the whole config's included."""
+    yield path
+    for key, value in tree.items():
+        if isinstance(value, dict):
+            yield from tables(value, (*path, key))
+
+
+def at(tree: dict[str, Any], path: tuple[str, ...]) -> dict[str, Any]:
+    for key in path:
+        tree = tree[key]
+    return tree
+
+
+def nested(path: tuple[str, ...], value: Any) -> dict[str, Any]:
+    for key in reversed(path):
+        value = {key: value}
+    return value
+
+
+def edits(word: str) -> Iterator[str]:
+    """Give every word that one deletion, swap, doubling or changed letter makes of a word."""
+    for i in range(len(word)):
+        yield word[:i] + word[i + 1 :]
+        yield word[:i] + word[i] + word[i:]
+        yield word[:i] + ("x" if word[i] != "x" else "z") + word[i + 1 :]
+        if i + 1 < len(word):
+            yield word[:i] + word[i + 1] + word[i] + word[i + 2 :]
+
+
+def distance(a: str, b: str) -> int:
+    """Return how many insertions, deletions and replacements make b of a."""
+    row = list(range(len(b) + 1))
+    for i, x in enumerate(a, 1):
+        last, row[0] = row[0], i
+        for j, y in enumerate(b, 1):
+            last, row[j] = row[j], min(row[j] + 1, row[j - 1] + 1, last + (x != y))
+    return row[-1]
+
+
+def every_typo() -> Iterator[tuple[str, tuple[str, ...], str, str]]:
+    """Give kind, path, key and misspelt key, for each table of each kind of model."""
+    for kind in KINDS:
+        whole = config_tree(Config(model=MODEL_CONFIGS[kind]()))
+        for path in tables(whole):
+            if kind != KINDS[0] and path[:1] != ("model",):
+                continue  # the same tables again
+            for key in at(whole, path):
+                # The kind tells the tables apart, so a misspelt one leaves no table to look in.
+                if (*path, key) not in {("model",), ("model", "kind")}:
+                    yield from ((kind, path, key, typo) for typo in edits(key))
+
+
+def refusal(tree: dict[str, Any]) -> str:
+    with pytest.raises(ValueError) as raised:
+        make_config(tree)
+    return str(raised.value)
+
+
+def test_every_key_with_one_edit_is_refused_with_the_right_key_as_the_suggestion():
+    checked = set()
+    for kind, path, key, typo in every_typo():
+        known = at(config_tree(Config(model=MODEL_CONFIGS[kind]())), path)
+        if typo in known:
+            continue  # the edit made another key
+        given: dict[str, Any] = {"model": {"kind": kind}}
+        if path:
+            given = {**given, **nested(path, {typo: known[key]})}
+        else:
+            given[typo] = known[key]
+        if path[:1] == ("model",):
+            given["model"]["kind"] = kind
+        message = refusal(given)
+
+        assert f"unknown key {'.'.join((*path, typo))}; did you mean " in message
+        suggested = message.rpartition("did you mean ")[2].strip("'?")
+        nearest = min(distance(typo, other) for other in known)
+        assert suggested in known, message
+        # Some edits (top_ of top_k, top_p) are as near to another key of the table.
+        assert suggested == key or distance(typo, suggested) <= nearest, message
+        checked.add((kind if path[:1] == ("model",) else "", *path, key))
+    assert len(checked) > 100
+
+
+def test_a_key_of_another_table_is_suggested_where_its_own_table_has_none_like_it():
+    message = refusal({"training": {"dropout": 0.3}})
+    assert "unknown key training.dropout; did you mean model.dropout?" in message
+
+
+def test_a_key_like_no_other_is_refused_with_the_keys_there_are():
+    assert "unknown key search.zzzzz; allowed here: method, beam" in refusal(
+        {"search": {"zzzzz": 1}}
+    )
+
+
+def test_several_mistakes_are_named_at_once():
+    message = refusal({"training": {"epoch": 3}, "search": {"beam": 0}})
+    assert "training.epoch" in message and "search.beam" in message
+
+
+@pytest.mark.parametrize(
+    ("values", "parts"),
+    [
+        (
+            {"training": {"epochs": 0}},
+            ["training.epochs", "given: 0", "greater than or equal to 1"],
+        ),
+        ({"training": {"epochs": "5"}}, ["training.epochs", "given: '5'", "integer"]),
+        ({"training": {"epochs": True}}, ["training.epochs", "given: True", "integer"]),
+        ({"training": {"epochs": 2.5}}, ["training.epochs", "given: 2.5", "integer"]),
+        ({"training": {"learning_rate": float("nan")}}, ["training.learning_rate", "given: nan"]),
+        ({"training": {"learning_rate": -1e-3}}, ["training.learning_rate", "given: -0.001"]),
+        ({"training": {"betas": [0.9]}}, ["training.betas", "given: [0.9]"]),
+        ({"training": {"betas": [0.9, 1.5]}}, ["training.betas.1", "given: 1.5"]),
+        ({"training": {"optimizer": "adm"}}, ["training.optimizer", "'adm'", "'adam'", "'sgd'"]),
+        ({"training": {"label_smoothing": 1.0}}, ["training.label_smoothing", "given: 1.0"]),
+        ({"search": {"top_p": 1.5}}, ["search.top_p", "given: 1.5", "less than or equal to 1"]),
+        ({"data": {"train": "train.tsv"}}, ["data.train", "given: 'train.tsv'", "array"]),
+        ({"text": {"source": "bpe"}}, ["text.source", "given: 'bpe'", "object"]),
+        ({"model": {"kind": "luong", "dropout": 1.5}}, ["model.dropout", "given: 1.5"]),
+        ({"model": {"kind": "transfomer"}}, ["model.kind", "'transfomer'", "rnnsearch, luong"]),
+        ({"model": {"kind": "transfomer"}}, ["Did you mean 'transformer'?"]),
+        ({"model": {"hidden": 3}}, ["model.kind is missing", "rnnenc, rnnsearch, luong"]),
+        ({"model": "luong"}, ["model", "given: 'luong'", "object"]),
+    ],
+)
+def test_a_wrong_value_is_refused_with_its_key_the_value_and_what_is_allowed(
+    values: dict[str, Any], parts: list[str]
+):
+    message = refusal(values)
+    for part in parts:
+        assert part in message
+
+
+@pytest.mark.parametrize("slot", ["score", "normalizer"])
+def test_an_unknown_part_of_an_attention_is_refused_with_the_nearest_one(slot: str):
+    right = {"score": "general", "normalizer": "softmax"}[slot]
+    values = {"model": {"kind": "luong", "attention": {slot: right[:-1]}}}
+    message = refusal(values)
+    assert f"unknown {slot} {right[:-1]!r}; allowed: " in message
+    assert f"Did you mean {right!r}?" in message
+    assert "model.attention" in message
+
+
+def test_tokenisers_that_differ_cannot_be_shared():
+    message = refusal({"text": {"shared": True, "source": {"kind": "words"}}})
+    assert "text.shared = true" in message and "text.source" in message
+    assert "set text.shared = false" in message
+
+
+def test_pairs_longer_than_the_learned_positions_are_contradictory():
+    model = {"kind": "transformer", "positions": "learned", "max_positions": 50}
+    message = refusal({"model": model, "data": {"max_length": 50}})
+    for part in ("data.max_length = 50", "model.max_positions = 50", '"sinusoidal"'):
+        assert part in message
+    make_config({"model": model, "data": {"max_length": 49}})
+
+
+def test_toml_and_json_say_the_same(corpus: Path, tmp_path: Path):
+    values = tree(corpus, "transformer", betas=[0.8, 0.9])
+    toml = load_config(write_toml(tmp_path / "config.toml", values))
+    write_json(tmp_path / "config.json", values)
+    assert toml == load_config(tmp_path / "config.json") == make_config(values)
+    assert toml.training.betas == (0.8, 0.9)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_config_survives_the_run_folder(kind: str, tmp_path: Path):
+    config = Config(model=MODEL_CONFIGS[kind]())
+    config = replace(config, data=replace(config.data, train=("a.en", "a.de")))
+    folder = RunFolder(tmp_path / "run")
+    folder.open(config)
+    assert load_config(folder.config) == config
+    assert digest(load_config(folder.config)) == digest(config)
+
+
+def test_the_defaults_of_every_kind_are_valid():
+    for kind in MODEL_CONFIGS.values():
+        config = Config(model=kind())
+        assert make_config(config_tree(config)) == config
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"[training\n", "cannot be read"),
+        (b"[training]\nepochs = \n", "at line 2"),
+        (b"\xff\xfe", "cannot be read"),
+    ],
+)
+def test_a_config_that_is_no_toml_is_refused_by_name(content: bytes, said: str, tmp_path: Path):
+    path = tmp_path / "config.toml"
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=said) as raised:
+        load_config(path)
+    assert str(path) in str(raised.value)
+
+
+def test_a_config_that_is_not_there_or_a_folder_is_refused_by_name(tmp_path: Path):
+    with pytest.raises(ValueError, match=r"nothing\.toml does not exist"):
+        load_config(tmp_path / "nothing.toml")
+    with pytest.raises(ValueError, match="cannot be read"):
+        load_config(tmp_path)
+
+
+def test_what_may_not_change_within_a_run_is_found_by_its_dotted_name():
+    old, new = Config(model=LuongConfig()), Config(model=TransformerConfig(heads=8))
+    assert differing_keys(config_tree(old), config_tree(old)) == []
+    names = differing_keys(config_tree(old), config_tree(new))
+    assert "model.kind" in names and "model.heads" in names
+    attention = replace(LuongConfig().attention, score="dot")
+    scored = Config(model=replace(LuongConfig(), attention=attention))
+    assert differing_keys(config_tree(old), config_tree(scored)) == ["model.attention.score"]
+
+
+@pytest.mark.parametrize(
+    "limit", ["epochs", "max_steps", "max_minutes", "patience", "threads", "tensorboard"]
+)
+def test_how_long_a_run_goes_on_may_change_within_it(limit: str, corpus: Path):
+    config = small(corpus)
+    longer = replace(config, training=replace(config.training, **{limit: 17}))
+    assert differing_keys(config_tree(config), config_tree(longer)) == []
+    assert digest(config) == digest(longer)
+
+
+def test_the_digest_changes_with_every_other_key_of_the_training(corpus: Path):
+    config = small(corpus)
+    for key, value in {"seed": 2, "learning_rate": 1e-4, "accumulate": 2, "clip": 0.5}.items():
+        changed = replace(config, training=replace(config.training, **{key: value}))
+        assert digest(changed) != digest(config), key
+        assert differing_keys(config_tree(config), config_tree(changed)) == [f"training.{key}"]
+
+
+def test_all_letters_are_known_to_the_typos():
+    """The sweep changes a letter into x or z: no key may consist of those alone."""
+    assert not any(set(key) <= {"x", "z"} for _, _, key, _ in every_typo())
+    assert {"x", "z"} < set(string.ascii_lowercase)
