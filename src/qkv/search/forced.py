@@ -44,7 +44,12 @@ def force(
         sources: ids without the end symbol.
         targets: ids without begin and end symbols, one for each source.
         tokens_per_batch: padded tokens of a batch, at most.
+
+    Raises:
+        ValueError: there are more of one than of the other.
     """
+    if len(sources) != len(targets):
+        raise ValueError(f"{len(sources)} sources, but {len(targets)} targets; give one for each")
     if not sources:
         return []
     examples = Examples.of(sources, targets)
