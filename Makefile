@@ -36,7 +36,7 @@ demo: $(VENV)/.run
 	$(BIN)/qkv demo
 
 test: $(VENV)/.dev
-	$(BIN)/pytest -n 2 --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile
 
 check: format lint types imports test
 

@@ -61,7 +61,7 @@ def hypotheses(moves):
 
 
 @every_case
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(moves=walks())
 def test_any_walk_step_by_step_equals_reading_the_whole_target(case, moves):
     model, ids = built(case), sources(SIZES)

@@ -18,6 +18,7 @@ from qkv.models.model import EncoderDecoder, Forced
 from qkv.models.output import LinearOutput
 from qkv.models.positions import Learned, Sinusoidal
 from qkv.nn import KeyValueCache, MultiHeadAttention
+from qkv.text.vocabulary import PAD
 
 
 class Residual(nn.Module):
@@ -173,11 +174,11 @@ class Transformer(EncoderDecoder[TransformerState]):
     def __init__(self, config: TransformerConfig, source_size: int, target_size: int) -> None:
         super().__init__()
         width = config.width
-        self.source_embedding = nn.Embedding(source_size, width, padding_idx=0)
-        self.target_embedding = nn.Embedding(target_size, width, padding_idx=0)
+        self.source_embedding = nn.Embedding(source_size, width, padding_idx=PAD)
+        self.target_embedding = nn.Embedding(target_size, width, padding_idx=PAD)
         for table in (self.source_embedding, self.target_embedding):
             nn.init.normal_(table.weight, std=width**-0.5)
-            nn.init.zeros_(table.weight[0])
+            nn.init.zeros_(table.weight[PAD])
         self.scale = width**0.5
         positions: dict[str, Callable[[], nn.Module]] = {
             "sinusoidal": Sinusoidal,
