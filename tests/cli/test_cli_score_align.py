@@ -1,0 +1,195 @@
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+import pytest
+
+from small_runs import qkv
+
+SOURCES = "a b c\n\nd e\ng f e d\nb\na name77 c\n"
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        ["--search.alpha", "1.0"],
+        ["--search.alpha", "0.6", "--search.coverage", "0.3"],
+        ["--search.alpha", "-1.0", "--search.method", "greedy"],
+    ],
+)
+def test_score_gives_the_numbers_of_the_search(settings: list[str], trained: Path):
+    n_best = "1" if "greedy" in settings else "2"
+    found = qkv("translate", trained, "--json", "--n-best", n_best, *settings, stdin=SOURCES)
+    scored = qkv("score", trained, "--json", *settings, stdin=found.out)
+    assert (scored.status, scored.err) == (0, "")
+    outputs = [output for line in found.lines for output in json.loads(line)["outputs"]]
+    assert len(outputs) == len(scored.lines) == 5 * int(n_best)
+    for output, line in zip(outputs, scored.lines, strict=True):
+        log_prob, score, tokens = line.split("\t")
+        assert float(log_prob) == pytest.approx(output["log_prob"], abs=1e-5)
+        assert float(score) == pytest.approx(output["score"], abs=1e-5)
+        assert int(tokens) == len(output["ids"]) + 1
+
+
+def test_score_reads_pairs_and_prefers_the_right_target(trained: Path):
+    outcome = qkv("score", trained, stdin="a b c\tc b a\na b c\tb a c\n")
+    right, wrong = (float(line.split("\t")[0]) for line in outcome.lines)
+    assert outcome.status == 0
+    assert right > wrong
+    assert [line.split("\t")[2] for line in outcome.lines] == ["4", "4"]
+
+
+def test_a_models_score_of_all_short_targets_sums_to_a_probability(trained: Path):
+    """p(y | x) over every target of up to one token is at most 1."""
+    vocabulary = json.loads((trained / "target.json").read_text())
+    symbols = [chr(ord("a") + i) for i in range(7)]
+    assert set(symbols) <= set(json.dumps(vocabulary))
+    pairs = "".join(f"a\t{target}\n" for target in ["", *symbols])
+
+    mass = sum(
+        math.exp(float(line.split("\t")[0])) for line in qkv("score", trained, stdin=pairs).lines
+    )
+    assert 0.5 < mass <= 1.0
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("a b c\n", "line 1: 1 columns; a line is source, tab, target"),
+        ("a\tb\na\tb\tc\n", "line 2: 3 columns"),
+    ],
+)
+@pytest.mark.parametrize("verb", ["score", "align"])
+def test_a_line_that_is_no_pair_is_named(verb: str, text: str, said: str, trained: Path):
+    outcome = qkv(verb, trained, stdin=text)
+    assert outcome.status == 1
+    assert f"qkv {verb}: standard input, {said}" in outcome.err
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["a b\n", "[1]\n", '{"source": "a"}\n', '{"source": "a", "outputs": [{"ids": ["x"]}]}\n'],
+)
+def test_a_line_that_is_no_output_of_translate_is_named(text: str, trained: Path):
+    outcome = qkv("score", trained, "--json", stdin=text)
+    assert outcome.status == 1
+    assert "standard input, line 1: not a line of `qkv translate --json`" in outcome.err
+
+
+def test_ids_that_the_vocabulary_does_not_have_are_refused(trained: Path):
+    given = json.dumps({"source": "a", "outputs": [{"ids": [4, 9999]}]})
+    outcome = qkv("score", trained, "--json", stdin=given + "\n")
+    assert outcome.status == 1
+    assert "9999" in outcome.err
+
+
+def test_a_coverage_penalty_needs_attention(without_attention: Path):
+    outcome = qkv("score", without_attention, "--search.coverage", "0.2", stdin="a\ta\n")
+    assert outcome.status == 1
+    assert "search.coverage" in outcome.err and "attention" in outcome.err
+    assert qkv("score", without_attention, stdin="a\ta\n").status == 0
+
+
+def test_links_are_those_of_the_attention_that_translate_shows(trained: Path):
+    """Letters are words here, so a link is where a row is highest, the end symbol left out."""
+    found = qkv("translate", trained, "--json", stdin=SOURCES)
+    pairs, expected = [], []
+    for line in found.lines:
+        given = json.loads(line)
+        for output in given["outputs"]:
+            rows = [row[:-1] for row in output["attention"]][:-1]
+            pairs.append(f"{given['source']}\t{output['text']}\n")
+            expected.append({f"{row.index(max(row))}-{i}" for i, row in enumerate(rows)})
+    assert not any("<unk>" in pair for pair in pairs[:4])
+
+    outcome = qkv("align", trained, stdin="".join(pairs[:4]))
+
+    assert (outcome.status, outcome.err) == (0, "")
+    assert [set(line.split()) for line in outcome.lines] == expected[:4]
+
+
+def test_pairs_are_the_words_of_the_texts_as_they_were_given(trained: Path):
+    """The model knows neither name: the words come from the texts, not from its vocabulary."""
+    outcome = qkv("align", trained, "--format", "pairs", stdin="a Zoë c\tc Zoé a\n")
+    assert outcome.status == 0
+    assert "<unk>" not in outcome.out
+    assert "Zoë-Zoé" in outcome.out
+
+
+def test_json_has_the_units_with_their_places_in_the_texts(trained: Path):
+    source, target = "a  Zoë c", "c Zoé  a"
+    outcome = qkv("align", trained, "--format", "json", stdin=f"{source}\t{target}\n")
+    alignment = json.loads(outcome.out)
+    for side, text in (("source", source), ("target", target)):
+        units = alignment[side]
+        assert [text[unit["start"] : unit["end"]] for unit in units] == text.split()
+        assert [unit["text"] for unit in units] == text.split()
+
+
+@pytest.mark.parametrize("units", ["words", "tokens"])
+def test_a_matrix_has_a_labelled_row_a_target_unit_and_a_column_a_source_unit(
+    units: str, trained: Path
+):
+    words = ("--format", "matrix", "--units", units)
+    outcome = qkv("align", trained, *words, stdin="a b c\tc b\nd\td\n")
+    first, second = outcome.out.rstrip("\n").split("\n\n")
+    head, *rows = [line.split("\t") for line in first.splitlines()]
+    assert head == ["", "a", "b", "c"]
+    assert [row[0] for row in rows] == ["c", "b"]
+    for row in rows:
+        assert len(row) == 4
+        assert sum(map(float, row[1:])) <= 1.0 + 4 * 5e-5  # rounded to four places
+    assert second.splitlines()[0] == "\td"
+
+
+def test_renormalised_rows_sum_to_one(trained: Path):
+    words = ("--format", "matrix", "--renormalize")
+    _, *rows = qkv("align", trained, *words, stdin="a b c\tc b\n").out.rstrip("\n").split("\n")
+    for row in rows:
+        assert sum(map(float, row.split("\t")[1:])) == pytest.approx(1.0, abs=3 * 5e-5)
+
+
+def links(method: str, matrix: list[list[float]]) -> set[str]:
+    """Return the links of a matrix with a row a target unit, found by looking at each cell."""
+    columns = list(zip(*matrix, strict=True))
+    forward = {(row.index(max(row)), i) for i, row in enumerate(matrix)}
+    back = {(j, column.index(max(column))) for j, column in enumerate(columns)}
+    heavy = {(j, i) for i, row in enumerate(matrix) for j, x in enumerate(row) if x >= 0.3}
+    chosen = {"argmax": forward, "argmax-source": back, "mutual": forward & back}
+    return {f"{j}-{i}" for j, i in chosen.get(method, heavy)}
+
+
+@pytest.mark.parametrize("method", ["argmax", "argmax-source", "mutual", "threshold"])
+@pytest.mark.parametrize("units", ["words", "tokens"])
+def test_every_method_links_what_its_rule_says(method: str, units: str, trained: Path):
+    pair = "d a g b f\tf b g a d\n"
+    words = ("--units", units, "--method", method, "--threshold", "0.3")
+    written = qkv("align", trained, "--format", "matrix", *words, stdin=pair).out.strip("\n")
+    matrix = [list(map(float, line.split("\t")[1:])) for line in written.split("\n")[1:]]
+    outcome = qkv("align", trained, *words, stdin=pair)
+    assert outcome.status == 0
+    assert set(outcome.out.split()) == links(method, matrix)
+
+
+def test_align_reads_a_file_and_a_pipe_alike(trained: Path, tmp_path: Path):
+    text = "a b\tb a\nc\tc\n"
+    (tmp_path / "pairs").write_text(text)
+    piped = qkv("align", trained, stdin=text)
+    assert qkv("align", trained, "--input", tmp_path / "pairs") == piped
+    assert qkv("align", "--input", "-", trained, stdin=text) == piped
+
+
+def test_a_model_without_attention_cannot_align(without_attention: Path):
+    outcome = qkv("align", without_attention, stdin="a\ta\n")
+    assert (outcome.status, outcome.out) == (1, "")
+    assert "a rnnenc has no attention" in outcome.err
+
+
+@pytest.mark.parametrize("threshold", ["0", "1.5", "-1"])
+def test_a_threshold_outside_0_and_1_is_refused(threshold: str, trained: Path):
+    words = ("--method", "threshold", "--threshold", threshold)
+    outcome = qkv("align", trained, *words, stdin="a\ta\n")
+    assert outcome.status == 1
+    assert "threshold" in outcome.err
