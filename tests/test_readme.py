@@ -32,7 +32,9 @@ def test_every_block_of_the_readme_runs(tmp_path):
     for language, text in blocks():
         if text.startswith("make "):
             continue  # the targets set up environments and train for minutes; see the next test
-        shell = ["bash", "-euo", "pipefail", "-c"] if language == "bash" else [sys.executable, "-c"]
+        shell = (
+            ["bash", "-euo", "pipefail", "-c"] if language == "bash" else [sys.executable, "-c"]
+        )
         run([*shell, text], tmp_path)
     assert (tmp_path / "attention.html").stat().st_size > 10_000
 

@@ -156,7 +156,6 @@ def test_text_longer_than_the_learned_positions_is_refused_with_both_numbers(
         assert part in outcome.err
 
 
-@pytest.mark.xfail(strict=True, reason="search does not know how many positions a model has")
 def test_an_output_that_reaches_the_learned_positions_is_cut_off_and_marked(
     corpus: Path, tmp_path: Path
 ):

@@ -35,6 +35,8 @@ class EncoderDecoder(nn.Module, ABC, Generic[OwnState]):
 
     output: nn.Module
     attends: bool
+    longest_target: int | None = None
+    """Tokens that a target may have, the end symbol counted; None: any number."""
 
     @abstractmethod
     def force(

@@ -184,6 +184,8 @@ class Transformer(EncoderDecoder[TransformerState]):
             "sinusoidal": Sinusoidal,
             "learned": partial(Learned, config.max_positions, width),
         }
+        if config.positions == "learned":
+            self.longest_target = config.max_positions
         self.source_positions = positions[config.positions]()
         self.target_positions = positions[config.positions]()
         self.dropout = nn.Dropout(config.dropout)

@@ -20,6 +20,7 @@ def search_all(
     n_best: int = 1,
     *,
     tokens_per_batch: int = 4096,
+    longest: int | None = None,
     device: torch.device | str = "cpu",
     progress: Callable[[int], None] | None = None,
 ) -> list[list[Hypothesis]]:
@@ -31,6 +32,7 @@ def search_all(
     Args:
         ids: each source's ids, EOS last; a source of EOS alone is the empty sentence.
         tokens_per_batch: most padded source tokens in a batch; a longer sentence goes alone.
+        longest: of any output, EOS counted; see `search`.
         progress: called after each batch with the number of sentences in it.
 
     Raises:
@@ -50,8 +52,9 @@ def search_all(
         source = torch.full((len(batch), len(ids[batch[0]])), PAD, device=device)
         for row, i in enumerate(batch):
             source[row, : len(ids[i])] = torch.tensor(ids[i], device=device)
-        for i, found in zip(batch, search(decoder, source, lengths, config, n_best), strict=True):
-            results[i] = found
+        found = search(decoder, source, lengths, config, n_best, longest=longest)
+        for i, hypotheses in zip(batch, found, strict=True):
+            results[i] = hypotheses
         if progress is not None:
             progress(len(batch))
     return results

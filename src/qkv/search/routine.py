@@ -41,6 +41,8 @@ def search(
     lengths: Int[Tensor, " batch"],
     config: SearchConfig,
     n_best: int = 1,
+    *,
+    longest: int | None = None,
 ) -> list[list[Hypothesis]]:
     """Return the `n_best` best hypotheses found for each sentence, best first.
 
@@ -59,6 +61,7 @@ def search(
         config: see `SearchConfig`; the longest output, EOS counted, is
             floor(max_ratio * source tokens without EOS) + max_extra.
         n_best: at most `config.beam` for a beam, 1 for greedy.
+        longest: of any output, EOS counted: what the model has positions for; None: no limit.
 
     Raises:
         ValueError: a setting out of range; a coverage penalty for a model without attention; a
@@ -66,7 +69,7 @@ def search(
     """
     if len(source) == 0:
         return []
-    limits = _limits(lengths, config)
+    limits = _limits(lengths, config, longest)
     strategy = build(config, Problem(source, lengths, limits, n_best))
     finished = Finished(Scoring(config.alpha, config.coverage), limits, n_best)
     records: list[Record] = []
@@ -85,7 +88,9 @@ def search(
     return _collect(finished, records, lengths)
 
 
-def _limits(lengths: Int[Tensor, " batch"], config: SearchConfig) -> Int[Tensor, " batch"]:
+def _limits(
+    lengths: Int[Tensor, " batch"], config: SearchConfig, longest: int | None
+) -> Int[Tensor, " batch"]:
     """Return the longest output of each sentence, EOS counted."""
     limits = (config.max_ratio * (lengths - 1).double()).floor().long() + config.max_extra
     if limits.min() < 1:
@@ -94,7 +99,7 @@ def _limits(lengths: Int[Tensor, " batch"], config: SearchConfig) -> Int[Tensor,
             f"leave no room for an output of a source of {int(lengths[limits.argmin()]) - 1} "
             "tokens; raise max_extra to at least 1"
         )
-    return limits
+    return limits if longest is None else limits.clamp(max=longest)
 
 
 def _begin(

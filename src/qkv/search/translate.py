@@ -59,7 +59,15 @@ def translate(
     device = next(model.parameters()).device
     ids = [[*one.ids, EOS] for one in encoded]
     with torch.inference_mode():
-        found = search_all(model, ids, config, n_best=n_best, device=device, progress=progress)
+        found = search_all(
+            model,
+            ids,
+            config,
+            n_best=n_best,
+            longest=model.longest_target,
+            device=device,
+            progress=progress,
+        )
     return [
         [
             Translation(
