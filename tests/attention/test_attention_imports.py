@@ -40,7 +40,7 @@ def test_the_default_path_needs_no_compiler():
     )
 
 
-@pytest.mark.parametrize("package", [qkv.attention, qkv.nn, qkv.attention.scores])
+@pytest.mark.parametrize("package", [qkv.attention, qkv.nn, qkv.scores, qkv.masks])
 def test_every_exported_name_is_there_and_others_are_not(package):
     for name in package.__all__:
         assert getattr(package, name) is not None
