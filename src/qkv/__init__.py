@@ -12,7 +12,18 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from qkv.attention import Attended, Attention, Mask, attend, masks, normalizers, plan, scores
+    from qkv.attention import (
+        Attended,
+        Attention,
+        Mask,
+        attend,
+        biases,
+        masks,
+        normalizers,
+        plan,
+        reweighters,
+        scores,
+    )
     from qkv.nn import MultiHeadAttention
     from qkv.run import Run, load
 
@@ -25,10 +36,12 @@ _EXPORTS = {
     "MultiHeadAttention": "qkv.nn",
     "Run": "qkv.run",
     "attend": "qkv.attention",
+    "biases": "qkv.attention",
     "load": "qkv.run",
     "masks": "qkv.attention",
     "normalizers": "qkv.attention",
     "plan": "qkv.attention",
+    "reweighters": "qkv.attention",
     "scores": "qkv.attention",
 }
 
@@ -40,10 +53,12 @@ __all__ = [
     "Run",
     "__version__",
     "attend",
+    "biases",
     "load",
     "masks",
     "normalizers",
     "plan",
+    "reweighters",
     "scores",
 ]
 

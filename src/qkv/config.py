@@ -39,11 +39,11 @@ class AttentionConfig:
     __pydantic_config__ = _STRICT
 
     score: str = "additive"
-    """dot, scaled_dot, general, additive or concat."""
+    """dot, scaled_dot, cosine, general, additive, concat, deep, or location (up to 512 keys)."""
     hidden: Natural = 0
-    """Width of the additive and concat scores; 0 takes the decoder's width."""
+    """Width of the additive, concat and deep scores; 0 takes the decoder's width."""
     normalizer: str = "softmax"
-    """softmax."""
+    """softmax, sparsemax, entmax or sigmoid."""
 
     def __post_init__(self) -> None:
         _known("score", self.score, SCORES)

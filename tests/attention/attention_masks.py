@@ -32,6 +32,16 @@ CASES = {
         Mask.keep(PER_ITEM) | ~Mask.causal(),
         lambda b, h, i, j: PER_ITEM[b, i, j] or j > i,
     ),
+    "window": (Mask.window(2, 1), lambda b, h, i, j: -2 <= j - i <= 1),
+    "window_ahead": (Mask.window(-3, 4), lambda b, h, i, j: 3 <= j - i <= 4),
+    "dilated": (Mask.dilated(2, 2), lambda b, h, i, j: j - i in (-4, -2, 0, 2, 4)),
+    "strided": (Mask.strided(3), lambda b, h, i, j: (j - i) % 3 == 0),
+    "block": (Mask.block(3), lambda b, h, i, j: i // 3 == j // 3),
+    "global": (Mask.global_([1, 6]), lambda b, h, i, j: i in (1, 6) or j in (1, 6)),
+    "window_and_lengths": (
+        Mask.lengths(LENGTHS) & (Mask.window(0, 0) | Mask.global_([2])),
+        lambda b, h, i, j: j < LENGTHS[b] and (i == j or 2 in (i, j)),
+    ),
     "nothing": (Mask.lengths(torch.zeros(B, dtype=torch.long)), lambda b, h, i, j: False),
 }
 

@@ -14,6 +14,7 @@ from qkv.attention.scores.score import Score
 
 B, H, T, S = 2, 3, 5, 7  # distinct primes: a transposed axis cannot pass
 QUERY, KEY, HIDDEN, VALUE = 11, 13, 17, 19
+ONE_WIDTH = ("dot", "scaled_dot", "cosine")  # scores that compare vectors as they are
 DTYPES = [torch.float64, torch.float32, torch.bfloat16, torch.float16]
 
 
@@ -31,6 +32,9 @@ def numbers(tensor: Tensor) -> list:
 
 def energy(name: str, score: Score, q: list[float], k: list[float]) -> tuple[float, float]:
     """One energy and its size: the sum of the sizes of everything that was added to make it."""
+    if name == "cosine":
+        lengths = math.sqrt(dot(q, q)) * math.sqrt(dot(k, k))
+        return score.beta * dot(q, k) / lengths, abs(score.beta)
     if name in ("dot", "scaled_dot"):
         scale = 1 / math.sqrt(len(q)) if name == "scaled_dot" else 1.0
         return dot(q, k) * scale, sum(abs(a * b) for a, b in zip(q, k, strict=True)) * scale
@@ -42,6 +46,8 @@ def energy(name: str, score: Score, q: list[float], k: list[float]) -> tuple[flo
         return dot(q, times(W, k)), size
     if name == "additive":
         W, U = p["project_query.weight"], p["project_key.weight"]
+    elif name == "deep":
+        return deep_energy(p, q, k)
     elif name == "concat":
         W = [row[: len(q)] for row in p["project.weight"]]
         U = [row[len(q) :] for row in p["project.weight"]]
@@ -53,6 +59,24 @@ def energy(name: str, score: Score, q: list[float], k: list[float]) -> tuple[flo
         inside = sum(abs(a * b) for a, b in zip(W[d] + U[d], q + k, strict=True))
         size += abs(v[d]) * (1 + inside)
     return total, size
+
+
+def deep_energy(p: dict, q: list[float], k: list[float]) -> tuple[float, float]:
+    """The network unit by unit; an error in a layer is multiplied by the weights that follow."""
+    W, U = p["project_query.weight"], p["project_key.weight"]
+    units = [math.tanh(dot(W[d], q) + dot(U[d], k)) for d in range(len(W))]
+    inside = zip(W, U, strict=True)
+    off = [1 + sum(abs(a * b) for a, b in zip(w + u, q + k, strict=True)) for w, u in inside]
+    for n in itertools.count():
+        if f"further.{n}.weight" not in p:
+            break
+        W, b = p[f"further.{n}.weight"], p[f"further.{n}.bias"]
+        off = [
+            1 + abs(b[d]) + sum(abs(w) * (1 + o) for w, o in zip(W[d], off, strict=True))
+            for d in range(len(W))
+        ]
+        units = [math.tanh(dot(W[d], units) + b[d]) for d in range(len(W))]
+    return dot(p["v"], units), sum(abs(v) * (1 + o) for v, o in zip(p["v"], off, strict=True))
 
 
 @dataclass
@@ -70,6 +94,11 @@ def energies_by_loops(name: str, score: Score, query: Tensor, key: Tensor) -> tu
     q, k = numbers(query), numbers(key)
     values, sizes = torch.zeros(2, *query.shape[:-1], key.shape[-2], dtype=torch.float64)
     for b, h, i, j in itertools.product(*map(range, values.shape)):
+        if name == "location":
+            w = numbers(score.project_query.weight)[j]
+            values[b, h, i, j] = dot(w, q[b][h][i])
+            sizes[b, h, i, j] = sum(abs(x * y) for x, y in zip(w, q[b][h][i], strict=True))
+            continue
         values[b, h, i, j], sizes[b, h, i, j] = energy(name, score, q[b][h][i], k[b][h][j])
     return values.tolist(), sizes.tolist()
 
@@ -132,7 +161,7 @@ def tolerance(dtype: torch.dtype, expected: Expected, terms: int, value: Tensor)
 
 def widths(name: str) -> tuple[int, int]:
     """Query and key width: different wherever the score can compare different ones."""
-    return (QUERY, QUERY) if name in ("dot", "scaled_dot") else (QUERY, KEY)
+    return (QUERY, QUERY) if name in ONE_WIDTH else (QUERY, KEY)
 
 
 def make_score(name: str, dtype: torch.dtype = torch.float64) -> Score:

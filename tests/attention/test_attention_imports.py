@@ -22,7 +22,10 @@ def test_names_are_known_without_importing_torch():
         "from qkv.attention.scores import SCORES\n"
         "from qkv.attention.normalizers import NORMALIZERS\n"
         "from qkv.attention.masks import MASKS\n"
-        "assert SCORES and NORMALIZERS and MASKS and dir(qkv) and qkv.__version__\n"
+        "from qkv.attention.biases import BIASES\n"
+        "from qkv.attention.reweighters import REWEIGHTERS\n"
+        "assert BIASES and REWEIGHTERS and SCORES and NORMALIZERS and MASKS\n"
+        "assert dir(qkv) and qkv.__version__\n"
         "assert 'torch' not in sys.modules"
     )
 
@@ -40,7 +43,10 @@ def test_the_default_path_needs_no_compiler():
     )
 
 
-@pytest.mark.parametrize("package", [qkv.attention, qkv.nn, qkv.attention.scores])
+@pytest.mark.parametrize(
+    "package",
+    [qkv.attention, qkv.nn, qkv.scores, qkv.masks, qkv.normalizers, qkv.reweighters, qkv.biases],
+)
 def test_every_exported_name_is_there_and_others_are_not(package):
     for name in package.__all__:
         assert getattr(package, name) is not None
@@ -52,7 +58,7 @@ def test_the_public_names_of_the_mechanism_are_at_the_top():
     for name in ("attend", "plan", "Attention", "Attended", "Mask", "MultiHeadAttention"):
         assert callable(getattr(qkv, name))
         assert name in dir(qkv)
-    for name in ("scores", "normalizers", "masks"):
+    for name in ("scores", "normalizers", "masks", "reweighters", "biases"):
         assert getattr(qkv, name).__name__ == f"qkv.attention.{name}"
     with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
         qkv.nonsense  # noqa: B018 - asking is the test

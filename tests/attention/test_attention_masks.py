@@ -34,6 +34,16 @@ def test_keep_and_drop_are_opposites():
     assert torch.equal(Mask.keep(PER_ITEM).dense(T, S), ~Mask.drop(PER_ITEM).dense(T, S))
 
 
+PATTERN = st.one_of(
+    st.tuples(st.integers(-2, 3), st.integers(2, 5)).map(lambda sides: Mask.window(*sides)),
+    st.tuples(st.integers(1, 3), st.integers(1, 3)).map(lambda sizes: Mask.dilated(*sizes)),
+    st.integers(1, 4).map(Mask.strided),
+    st.integers(1, 6).map(Mask.block),
+    st.lists(st.integers(0, 6), min_size=1).map(Mask.global_),
+    st.tuples(st.integers(1, 6), st.integers(0, 2**40)).map(lambda given: Mask.random(*given)),
+)
+
+
 def masks(batch: int, queries: int, keys: int) -> st.SearchStrategy[Mask]:
     """Any composition of masks for this size."""
 
@@ -48,6 +58,7 @@ def masks(batch: int, queries: int, keys: int) -> st.SearchStrategy[Mask]:
         .map(torch.tensor)
         .map(Mask.lengths),
         st.integers(0, 10**6).map(keep),
+        PATTERN,
     )
     return st.recursive(
         leaves,

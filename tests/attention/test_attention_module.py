@@ -182,7 +182,7 @@ def test_a_learned_bias_is_a_parameter_and_a_fixed_one_moves_with_the_module():
         Attention(bias=torch.ones(5, 7).bool())
 
 
-@pytest.mark.parametrize("name", NORMALIZERS)
+@pytest.mark.parametrize("name", [name for name in NORMALIZERS if name != "sigmoid"])
 def test_a_normalizer_gives_weights_that_sum_to_one_and_none_to_the_forbidden(name):
     energies = torch.randn(5, 7).double()
     energies[:, 3] = -torch.inf

@@ -6,7 +6,8 @@ import itertools
 
 import pytest
 import torch
-from attention_oracle import energies_by_loops, make_score, widths
+from attention_oracle import ONE_WIDTH, energies_by_loops, make_score, widths
+from torch.nn import functional as F
 from torch.testing import assert_close
 
 import qkv
@@ -20,7 +21,7 @@ each_score = pytest.mark.parametrize("name", SCORES)
 @pytest.mark.parametrize(("T", "S", "dim", "hidden"), [(1, 1, 1, 1), (3, 5, 7, 13)])
 def test_energies_equal_the_equation_written_as_loops(name, T, S, dim, hidden):
     torch.manual_seed(0)
-    key_dim = dim if name in ("dot", "scaled_dot") else 11
+    key_dim = dim if name in ONE_WIDTH else 11
     score = build(name, query_dim=dim, key_dim=key_dim, hidden=hidden).double()
     for parameter in score.parameters():
         torch.nn.init.normal_(parameter)
@@ -61,6 +62,78 @@ def test_concat_is_additive_with_its_matrices_side_by_side():
         concat.v.copy_(additive.v)
     query, key = (torch.randn(4, dim).double() for dim in widths("additive"))
     assert_close(concat(query, concat.prepare(key)), additive(query, additive.prepare(key)))
+
+
+def test_location_looks_at_the_query_alone():
+    """e_ij = (W q_i)_j, whatever the keys are, a NaN included; their number counts."""
+    score = make_score("location")
+    query, key = torch.randn(2, 3, 11).double(), torch.full((2, 5, 13), torch.nan).double()
+    out = qkv.attend(query, key, torch.ones(2, 5, 1).double(), score=score, need="weights")
+    assert_close(out.weights, torch.softmax(query @ score.project_query.weight[:5].T, -1))
+    key.requires_grad_()
+    out = qkv.attend(query, key, torch.randn(2, 5, 1).double(), score=score)
+    (gradient,) = torch.autograd.grad(out.context.sum(), [key])  # it has one: of zeros
+    assert not gradient.any()
+
+
+def test_location_refuses_more_keys_than_it_was_built_for():
+    score = qkv.scores.Location(3, max_keys=4)
+    query = torch.randn(2, 3)
+    qkv.attend(query, torch.randn(4, 7), score=score)
+    with pytest.raises(ValueError, match=r"Location .* max_keys=4, got 5 keys: build a larger"):
+        qkv.attend(query, torch.randn(5, 7), score=score)
+    assert build("location", query_dim=3, key_dim=7).max_keys == 512
+
+
+def test_cosine_is_torchs_times_beta_and_looks_at_directions_alone():
+    query, key = torch.randn(3, 7).double(), torch.randn(5, 7).double()
+    expected = 2.5 * F.cosine_similarity(query[:, None], key[None], dim=-1)
+    score = qkv.scores.Cosine(beta=2.5)
+    assert_close(score(query, score.prepare(key)), expected)
+    for size in (1e-300, 1e200):  # squares of these vanish, or overflow
+        assert_close(score(size * query, score.prepare(key / size)), expected)
+    same = F.scaled_dot_product_attention(
+        F.normalize(query, dim=-1), F.normalize(key, dim=-1), key, scale=2.5
+    )
+    for kernel in ("sdpa", "reference"):
+        assert_close(qkv.attend(query, key, score=score, kernel=kernel).context, same)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+@pytest.mark.parametrize("smallest", [0.0, 1e-45])
+def test_a_vector_of_zeros_has_cosine_zero_and_a_finite_gradient(dtype, smallest):
+    query, key = torch.randn(3, 7, dtype=dtype), torch.randn(5, 7, dtype=dtype)
+    query[1] = key[2] = 0
+    if dtype == torch.float32:
+        key[2] = smallest  # so small that its inverse overflows
+    query.requires_grad_(), key.requires_grad_()
+    score = qkv.scores.Cosine()
+    energies = score(query, score.prepare(key))
+    assert not energies[1].any()
+    assert_close(energies[:, 2], torch.zeros(3, dtype=dtype))
+    for gradient in torch.autograd.grad(energies.square().sum() + energies.sum(), [query, key]):
+        assert gradient.isfinite().all()
+
+
+def test_cosine_needs_a_finite_beta():
+    with pytest.raises(ValueError, match="beta is a finite number, got nan"):
+        qkv.scores.Cosine(float("nan"))
+
+
+def test_deep_with_one_layer_is_additive_and_each_further_layer_is_applied():
+    additive, deep = make_score("additive"), qkv.scores.Deep(11, 13, 17, layers=1).double()
+    deep.load_state_dict(additive.state_dict())
+    query, key = torch.randn(3, 11).double(), torch.randn(5, 13).double()
+    assert_close(deep(query, deep.prepare(key)), additive(query, additive.prepare(key)))
+
+    three = qkv.scores.Deep(11, 13, 17, layers=3).double()
+    torch.nn.init.normal_(three.v)
+    first, second = three.further
+    inside = three.project_query(query)[:, None] + three.project_key(key)[None]
+    expected = second(first(inside.tanh()).tanh()).tanh() @ three.v
+    assert_close(three(query, three.prepare(key)), expected)
+    with pytest.raises(ValueError, match="1 layer or more, got layers=0"):
+        qkv.scores.Deep(3, 3, 3, layers=0)
 
 
 def test_additive_attention_is_uniform_before_training():
@@ -105,7 +178,7 @@ def test_every_score_has_a_family_that_the_kernels_know(name):
     assert score.has_parameters == bool(list(score.parameters()))
 
 
-@pytest.mark.parametrize("name", ["dot", "scaled_dot"])
+@pytest.mark.parametrize("name", ONE_WIDTH)
 def test_a_plain_dot_product_refuses_two_widths_and_names_scores_that_take_them(name):
     with pytest.raises(ValueError, match=r"one width, got query_dim=3 and key_dim=5.*general"):
         build(name, query_dim=3, key_dim=5)
@@ -113,7 +186,7 @@ def test_a_plain_dot_product_refuses_two_widths_and_names_scores_that_take_them(
         qkv.attend(torch.randn(2, 3), torch.randn(4, 5), score=name)
 
 
-@pytest.mark.parametrize("name", ["general", "additive", "concat"])
+@pytest.mark.parametrize("name", ["general", "additive", "concat", "deep"])
 def test_a_score_refuses_widths_it_was_not_built_for(name):
     score = build(name, query_dim=3, key_dim=5)
     with pytest.raises(ValueError, match="queries of width 3, got 2"):
@@ -122,7 +195,7 @@ def test_a_score_refuses_widths_it_was_not_built_for(name):
         qkv.attend(torch.randn(2, 3), torch.randn(4, 2), score=score)
 
 
-@pytest.mark.parametrize("name", ["general", "additive", "concat"])
+@pytest.mark.parametrize("name", ["general", "additive", "concat", "location", "deep"])
 def test_a_score_with_parameters_is_refused_by_name_alone(name):
     with pytest.raises(ValueError, match=rf"qkv\.scores\.build\('{name}', query_dim="):
         qkv.attend(torch.randn(2, 3), torch.randn(4, 3), score=name)

@@ -26,6 +26,7 @@ from model_cases import (
 from torch.nn.functional import cross_entropy
 from torch.testing import assert_close
 
+from qkv.attention.scores.location import Location
 from qkv.attention.scores.score import Score
 from qkv.config import AttentionConfig
 from qkv.models.build import MODELS
@@ -54,7 +55,8 @@ def test_the_sweep_covers_every_kind_and_a_score_is_one_word():
 
 @every_case
 def test_every_parameter_gets_a_finite_gradient(case):
-    """Exception: with a dot score the bias of a head's keys moves all energies alike."""
+    """Exceptions: with a dot score the bias of a head's keys moves all energies alike, and the
+    location score does not look at the keys."""
     model = fresh(case)
     stir(model)
     source, lengths = padded(sources([5, 2, 7]))
@@ -65,14 +67,15 @@ def test_every_parameter_gets_a_finite_gradient(case):
     loss.backward()
     assert loss.isfinite()
     scores = {name: module for name, module in model.named_modules() if isinstance(module, Score)}
-    shifts = {
-        name.removesuffix("attention.score") + "project_key.bias"
+    idle = {"dot": ["bias"], "location": ["weight", "bias"]}
+    without = {
+        f"{name.removesuffix('attention.score')}project_key.{part}"
         for name, score in scores.items()
-        if score.family == "dot"
+        for part in idle.get("location" if isinstance(score, Location) else score.family, [])
     }
     for name, parameter in model.named_parameters():
         assert parameter.grad is not None and parameter.grad.isfinite().all(), name
-        assert parameter.grad.any() or name in shifts, name
+        assert parameter.grad.any() or name in without, name
 
 
 @every_case

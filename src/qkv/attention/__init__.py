@@ -1,6 +1,7 @@
 """The mechanism: c = reweight(normalize(mask(score(q, k)) + bias)) v.
 
-One folder a slot (scores, masks, normalizers), and one table of the ways to compute it (kernels).
+One folder a slot (scores, masks, biases, normalizers, reweighters), and one table of the
+ways to compute it (kernels).
 Nothing is imported until it is used.
 """
 
@@ -10,7 +11,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from qkv.attention import kernels, masks, normalizers, scores
+    from qkv.attention import biases, kernels, masks, normalizers, reweighters, scores
     from qkv.attention.functional import attend, plan
     from qkv.attention.kernels.kernel import Plan
     from qkv.attention.masks.mask import Mask
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from qkv.attention.prepared import Prepared
     from qkv.attention.result import Attended
 
-_FOLDERS = ("kernels", "masks", "normalizers", "scores")
+_FOLDERS = ("biases", "kernels", "masks", "normalizers", "reweighters", "scores")
 _EXPORTS = {
     "Attended": "result",
     "Attention": "module",
@@ -36,10 +37,12 @@ __all__ = [
     "Plan",
     "Prepared",
     "attend",
+    "biases",
     "kernels",
     "masks",
     "normalizers",
     "plan",
+    "reweighters",
     "scores",
 ]
 

@@ -145,6 +145,19 @@ def check_bias(bias: Tensor | None) -> None:
         )
 
 
+def check_reweighter(reweighter: object) -> None:
+    """Refuse a reweighter that cannot be called, a name among them.
+
+    Raises:
+        ValueError: naming what to pass.
+    """
+    if reweighter is not None and not callable(reweighter):
+        raise ValueError(
+            f"reweighter is an object such as qkv.reweighters.Gaussian(positions, sigma), got "
+            f"{reweighter!r}: a name does not say where its positions are"
+        )
+
+
 def check_bias_fits(bias: Tensor, query: Tensor, key: Tensor) -> None:
     """Refuse a bias that cannot be added to the energies.
 

@@ -10,12 +10,13 @@ from qkv.attention.work import whole
 
 if TYPE_CHECKING:
     from jaxtyping import Float
-    from torch import Tensor, nn
+    from torch import Tensor
 
     from qkv.attention.kernels.kernel import Plan
     from qkv.attention.masks.mask import Mask
     from qkv.attention.normalizers.normalizer import Normalizer
     from qkv.attention.result import Attended
+    from qkv.attention.reweighters.reweighter import Reweighter
     from qkv.attention.scores.score import Score
     from qkv.attention.work import Need
 
@@ -29,7 +30,7 @@ def attend(  # noqa: PLR0913 - the slots of the equation are its arguments
     mask: Mask | None = None,
     bias: Float[Tensor, "*batch queries keys"] | None = None,
     normalizer: str | Normalizer = "softmax",
-    reweighter: nn.Module | None = None,
+    reweighter: Reweighter | None = None,
     need: Need = "context",
     kernel: str = "auto",
 ) -> Attended:
@@ -57,7 +58,7 @@ def plan(  # noqa: PLR0913 - the same arguments as attend
     mask: Mask | None = None,
     bias: Float[Tensor, "*batch queries keys"] | None = None,
     normalizer: str | Normalizer = "softmax",
-    reweighter: nn.Module | None = None,
+    reweighter: Reweighter | None = None,
     need: Need = "context",
     kernel: str = "auto",
 ) -> Plan:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from qkv.attention.normalizers.normalizer import Normalizer
     from qkv.attention.prepared import Prepared
     from qkv.attention.result import Attended
+    from qkv.attention.reweighters.reweighter import Reweighter
     from qkv.attention.scores.score import Score
     from qkv.attention.work import Need
 
@@ -37,7 +38,7 @@ class Attention(nn.Module):
         score: str | Score = "scaled_dot",
         bias: Tensor | None = None,
         normalizer: str | Normalizer = "softmax",
-        reweighter: nn.Module | None = None,
+        reweighter: Reweighter | None = None,
         dropout: float = 0.0,
     ) -> None:
         super().__init__()

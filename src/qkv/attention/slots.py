@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cache
 
-from torch import Tensor, nn
+from torch import Tensor
 
-from qkv.attention.checks import check_bias
+from qkv.attention.checks import check_bias, check_reweighter
 from qkv.attention.normalizers import build as build_normalizer
 from qkv.attention.normalizers.normalizer import Normalizer
 from qkv.attention.registry import find
+from qkv.attention.reweighters.reweighter import Reweighter
 from qkv.attention.scores import SCORES
 from qkv.attention.scores.score import Score
 
@@ -22,7 +23,7 @@ class Slots:
     score: Score
     normalizer: Normalizer
     bias: Tensor | None = None
-    reweighter: nn.Module | None = None
+    reweighter: Reweighter | None = None
     dropout: float = 0.0
 
 
@@ -30,14 +31,16 @@ def fill(
     score: str | Score,
     bias: Tensor | None,
     normalizer: str | Normalizer,
-    reweighter: nn.Module | None,
+    reweighter: Reweighter | None,
 ) -> Slots:
     """Turn names into parts.
 
     Raises:
-        ValueError: an unknown name, a name whose score has parameters, or a bias that is a mask.
+        ValueError: an unknown name, a name whose score has parameters, a bias that is a mask, or a
+            reweighter by name.
     """
     check_bias(bias)
+    check_reweighter(reweighter)
     return Slots(
         _named_score(score) if isinstance(score, str) else score,
         _named_normalizer(normalizer) if isinstance(normalizer, str) else normalizer,

@@ -26,7 +26,9 @@ def run(work: Work) -> Attended:
         energies = _replaced(work, energies, 0.0)
     normalized = slots.normalizer(energies, stats=work.need == "stats")
     weights = _replaced(work, normalized.weights, 0.0)
-    mixed = weights if slots.reweighter is None else slots.reweighter(weights)
+    mixed = weights
+    if slots.reweighter is not None:
+        mixed = _replaced(work, slots.reweighter(weights), 0.0)
     if slots.dropout:
         mixed = torch.dropout(mixed, slots.dropout, train=True)
     context = (mixed @ work.value.to(mixed.dtype)).to(work.value.dtype)

@@ -1,22 +1,23 @@
-"""A mask as text."""
+"""A mask as text and as SVG."""
 
 from __future__ import annotations
 
+from html import escape
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from qkv.attention.masks.mask import Mask
 
 _MAY, _MAY_NOT = "■", "·"
 _DEFAULT, _LARGEST, _ITEMS = 8, 48, 3
+_CELL, _GAP, _TITLE = 10, 2, 22
 
 
 def draw(mask: Mask, queries: int | None = None, keys: int | None = None) -> str:
     """One line a query, one square a key; the first few items of a batch, one under another."""
-    rows, columns = mask.size()
-    queries, keys = queries or rows or columns or _DEFAULT, keys or columns or rows or _DEFAULT
-    dense = mask.dense(queries, keys)
-    items = dense.reshape(-1, queries, keys)
+    items, title = _drawn(mask, queries, keys)
     blocks = [
         "\n".join(
             " ".join(_MAY if allowed else _MAY_NOT for allowed in row[:_LARGEST])
@@ -24,9 +25,36 @@ def draw(mask: Mask, queries: int | None = None, keys: int | None = None) -> str
         )
         for item in items[:_ITEMS]
     ]
-    title = f"{mask!r}  {queries} queries x {keys} keys, {mask.density(queries, keys):.0%} kept"
-    if max(queries, keys) > _LARGEST:
+    if max(items.shape[1:]) > _LARGEST:
         title += f", the first {_LARGEST} shown"
     if len(items) > _ITEMS:
         blocks.append(f"... and {len(items) - _ITEMS} more")
     return "\n\n".join([title, *blocks])
+
+
+def svg(mask: Mask, queries: int | None = None, keys: int | None = None) -> str:
+    """One square for a pair that may meet, all of them; the items of a batch under one another."""
+    items, title = _drawn(mask, queries, keys)
+    rows, columns = items.shape[1:]
+    step = _CELL + _GAP
+    tall, wide = (rows + 1) * step, columns * step
+    height = _TITLE + len(items) * tall
+    squares = "".join(
+        f"M{j * step} {_TITLE + b * tall + i * step}h{_CELL}v{_CELL}h-{_CELL}z"
+        for b, i, j in items.nonzero().tolist()
+    )
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{wide}" height="{height}" role="img">'
+        f"<title>{escape(title)}</title>"
+        f'<text y="14" font-family="sans-serif" font-size="12">{escape(repr(mask))}</text>'
+        f'<path d="{squares}" fill="#1f5a96"/></svg>\n'
+    )
+
+
+def _drawn(mask: Mask, queries: int | None, keys: int | None) -> tuple[Tensor, str]:
+    """The items [batch, queries, keys], and what to write above them."""
+    rows, columns = mask.size()
+    queries, keys = queries or rows or columns or _DEFAULT, keys or columns or rows or _DEFAULT
+    items = mask.dense(queries, keys).reshape(-1, queries, keys)
+    kept = f"{mask.density(queries, keys):.0%}"
+    return items, f"{mask!r}  {queries} queries x {keys} keys, {kept} kept"

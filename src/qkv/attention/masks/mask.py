@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 import torch
@@ -53,6 +54,48 @@ class Mask(ABC):
 
         return Causal(offset)
 
+    @staticmethod
+    def window(left: int, right: int) -> Mask:
+        """Query i may meet key j when -left <= j - i <= right."""
+        from qkv.attention.masks.window import Window
+
+        return Window(left, right)
+
+    @staticmethod
+    def dilated(width: int, step: int) -> Mask:
+        """Query i may meet `width` keys each way, `step` apart, and key i."""
+        from qkv.attention.masks.dilated import Dilated
+
+        return Dilated(width, step)
+
+    @staticmethod
+    def strided(step: int) -> Mask:
+        """Query i may meet key j when `step` divides j - i."""
+        from qkv.attention.masks.strided import Strided
+
+        return Strided(step)
+
+    @staticmethod
+    def block(size: int) -> Mask:
+        """Query i may meet key j when i // size == j // size."""
+        from qkv.attention.masks.block import Block
+
+        return Block(size)
+
+    @staticmethod
+    def global_(positions: Iterable[int] | Int[Tensor, " chosen"]) -> Mask:
+        """Query i may meet key j when i or j is one of `positions`: whole rows and columns."""
+        from qkv.attention.masks.global_ import Global
+
+        return Global.of(positions)
+
+    @staticmethod
+    def random(count: int, seed: int = 0) -> Mask:
+        """Each query may meet `count` keys, drawn by `seed`."""
+        from qkv.attention.masks.random import Random
+
+        return Random(count, seed)
+
     @property
     @abstractmethod
     def same_for_every_query(self) -> bool:
@@ -98,6 +141,16 @@ class Mask(ABC):
         from qkv.attention.masks.draw import draw
 
         return draw(self, queries, keys)
+
+    def show(self, queries: int | None = None, keys: int | None = None) -> None:
+        """Print the drawing."""
+        print(self.draw(queries, keys))
+
+    def svg(self, queries: int | None = None, keys: int | None = None) -> str:
+        """The same drawing as SVG."""
+        from qkv.attention.masks.draw import svg
+
+        return svg(self, queries, keys)
 
     def __str__(self) -> str:
         return self.draw()

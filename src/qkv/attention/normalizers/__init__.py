@@ -8,12 +8,29 @@ from typing import TYPE_CHECKING, Any
 from qkv.attention.registry import find
 
 if TYPE_CHECKING:
+    from qkv.attention.normalizers.entmax import Entmax, LearnedEntmax
     from qkv.attention.normalizers.normalizer import Normalizer
+    from qkv.attention.normalizers.sigmoid import Sigmoid
     from qkv.attention.normalizers.softmax import Softmax
+    from qkv.attention.normalizers.sparsemax import Sparsemax
 
-NORMALIZERS = {"softmax": "qkv.attention.normalizers.softmax:Softmax"}
+NORMALIZERS = {
+    "softmax": "qkv.attention.normalizers.softmax:Softmax",
+    "sparsemax": "qkv.attention.normalizers.sparsemax:Sparsemax",
+    "entmax": "qkv.attention.normalizers.entmax:Entmax",
+    "sigmoid": "qkv.attention.normalizers.sigmoid:Sigmoid",
+}
 
-__all__ = ["NORMALIZERS", "Normalizer", "Softmax", "build"]
+__all__ = [
+    "NORMALIZERS",
+    "Entmax",
+    "LearnedEntmax",
+    "Normalizer",
+    "Sigmoid",
+    "Softmax",
+    "Sparsemax",
+    "build",
+]
 
 
 def build(name: str) -> Normalizer:
@@ -28,6 +45,7 @@ def build(name: str) -> Normalizer:
 
 def __getattr__(name: str) -> Any:
     homes = {target.partition(":")[2]: target.partition(":")[0] for target in NORMALIZERS.values()}
+    homes["LearnedEntmax"] = "qkv.attention.normalizers.entmax"  # parameters: a name is not enough
     homes["Normalizer"] = "qkv.attention.normalizers.normalizer"
     if name not in homes:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

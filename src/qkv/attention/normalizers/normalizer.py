@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from torch import nn
 
@@ -27,7 +27,7 @@ class Normalizer(nn.Module, ABC):
     finite energy: rows that may attend to nothing are taken care of by the caller.
     """
 
-    name: ClassVar[str]
+    name: str
 
     @abstractmethod
     def forward(

@@ -1,0 +1,46 @@
+"""ALiBi (Press, Smith and Lewis 2022, section 3): the farther a key, the less it counts.
+
+    b_hij = -m_h |i - j|,   m_h = 2^(-8 h / heads),   h = 1 ... heads
+
+Where heads is no power of 2, the slopes are those of the next lower power, and then every second
+one of the next higher (as in the authors' code).
+Differs from the paper: keys after the query too, as far as those before; the paper's queries see
+none (`Mask.causal`).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+
+from qkv.attention.biases.position_bias import PositionBias
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
+    from torch import Tensor
+
+
+class ALiBi(PositionBias):
+    """A slope a head; nothing is learned."""
+
+    slopes: Tensor
+
+    def __init__(self, heads: int) -> None:
+        super().__init__(heads)
+        self.register_buffer("slopes", torch.tensor(_slopes(heads)), persistent=False)
+
+    def forward(
+        self, queries: int, keys: int, offset: int = 0
+    ) -> Float[Tensor, "heads queries keys"]:
+        """Return -m_h |i + offset - j|."""
+        query, key = (torch.arange(n, device=self.slopes.device) for n in (queries, keys))
+        apart = (query.unsqueeze(-1) + offset - key).abs()
+        return -self.slopes[:, None, None] * apart
+
+
+def _slopes(heads: int) -> list[float]:
+    power = 1 << (heads.bit_length() - 1)
+    first = [2 ** (-8 * h / power) for h in range(1, power + 1)]
+    between = [2 ** (-8 * h / (2 * power)) for h in range(1, 2 * power, 2)]
+    return (first + between)[:heads]

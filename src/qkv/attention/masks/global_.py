@@ -1,0 +1,61 @@
+"""Global positions (Beltagy, Peters and Cohan 2020, section 3.1): they see and are seen by all."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from qkv.attention.masks.pattern import Pattern
+
+if TYPE_CHECKING:
+    from jaxtyping import Bool, Int
+
+
+@dataclass(frozen=True)
+class Global(Pattern):
+    """Query i may meet key j when i or j is one of `positions`. Build it with Mask.global_.
+
+    A position beyond the last query or key is not there and changes nothing.
+    """
+
+    positions: tuple[int, ...]
+
+    @staticmethod
+    def of(positions: Iterable[int] | Int[Tensor, " chosen"]) -> Global:
+        """Check the positions and make the mask.
+
+        Raises:
+            ValueError: none at all, or one that is not a whole number of 0 or more.
+        """
+        listed = positions.tolist() if isinstance(positions, Tensor) else positions
+        given = tuple(listed) if isinstance(listed, Iterable) else (listed,)
+        wrong = [p for p in given if isinstance(p, bool) or not isinstance(p, int) or p < 0]
+        if wrong or not given:
+            raise ValueError(
+                "Mask.global_ takes positions, whole numbers from 0 on and at least one, such as "
+                f"[0, 5]; got {listed!r}"
+            )
+        return Global(tuple(sorted(set(given))))
+
+    def tensor(
+        self, queries: int, keys: int, device: torch.device | None = None
+    ) -> Bool[Tensor, "T S"]:
+        """Whole rows and whole columns."""
+        query, key = (self._chosen(n, device) for n in (queries, keys))
+        return query.unsqueeze(-1) | key
+
+    def forbids_nothing(self, queries: int, keys: int) -> bool:
+        """Whether every query is global, or every key."""
+        return set(range(min(queries, keys))) <= set(self.positions)
+
+    def _chosen(self, length: int, device: torch.device | None) -> Bool[Tensor, " length"]:
+        chosen = torch.zeros(length, dtype=torch.bool, device=device)
+        chosen[[p for p in self.positions if p < length]] = True
+        return chosen
+
+    def __repr__(self) -> str:
+        return f"Mask.global_({list(self.positions)})"

@@ -1,0 +1,80 @@
+"""Named patterns of the literature, each a composition of the others.
+
+Where a paper gives its parts to different heads, a pattern here is their union, for one head.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+
+from qkv.attention.masks.mask import Mask
+from qkv.attention.masks.pattern import Pattern, positive
+
+if TYPE_CHECKING:
+    from jaxtyping import Bool
+    from torch import Tensor
+
+
+def sparse_transformer_strided(stride: int) -> Mask:
+    """The last `stride` keys and every stride-th one before (Child et al. 2019, section 4.3)."""
+    return Mask.causal() & (Mask.window(stride, 0) | Mask.strided(stride))
+
+
+def sparse_transformer_fixed(stride: int, summary: int) -> Mask:
+    """One's own block, and the last `summary` keys of each (Child et al. 2019, section 4.3)."""
+    return Mask.causal() & (Mask.block(stride) | Summary(stride, summary))
+
+
+def longformer(side: int, positions: Iterable[int] = (0,)) -> Mask:
+    """A window of `side` keys each way and global positions (Beltagy et al. 2020, section 3.1)."""
+    return Mask.window(side, side) | Mask.global_(positions)
+
+
+def bigbird(side: int, positions: Iterable[int], count: int, seed: int = 0) -> Mask:
+    """A window, global positions and `count` random keys (Zaheer et al. 2020, section 2).
+
+    Differs from the paper: single positions, not blocks of them.
+    """
+    return Mask.window(side, side) | Mask.global_(positions) | Mask.random(count, seed)
+
+
+def star_transformer(relay: int = 0) -> Mask:
+    """Neighbours, and one relay that meets all (Guo et al. 2019, section 3.1).
+
+    Differs from the paper: the ring is open, its two ends do not meet, so that it has any length.
+    """
+    return Mask.window(1, 1) | Mask.global_([relay])
+
+
+@dataclass(frozen=True)
+class Summary(Pattern):
+    """Any query may meet key j when j % step >= step - count: the last `count` of each block."""
+
+    step: int
+    count: int
+
+    def __post_init__(self) -> None:
+        positive("block", "stride", self.step)
+        positive("block", "summary", self.count)
+
+    @property
+    def same_for_every_query(self) -> bool:
+        """Yes: only the key's position counts."""
+        return True
+
+    def tensor(
+        self, queries: int, keys: int, device: torch.device | None = None
+    ) -> Bool[Tensor, "1 S"]:
+        """One row."""
+        return self.reachable(keys, device).unsqueeze(0)
+
+    def reachable(self, keys: int, device: torch.device | None = None) -> Bool[Tensor, " keys"]:
+        """The ends of the blocks."""
+        return torch.arange(keys, device=device) % self.step >= self.step - self.count
+
+    def __repr__(self) -> str:
+        return f"Summary({self.step}, {self.count})"

@@ -1,0 +1,54 @@
+"""A sliding window (Beltagy, Peters and Cohan 2020, section 3.1): each query sees what is near."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+
+from qkv.attention.masks.pattern import Pattern, distance
+
+if TYPE_CHECKING:
+    from jaxtyping import Bool
+    from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Window(Pattern):
+    """Query i may meet key j when -left <= j - i <= right. Build it with Mask.window.
+
+    With a cache of `offset` earlier keys, query i stands at i + offset:
+    Mask.window(left - offset, right + offset).
+    """
+
+    left: int
+    right: int
+
+    def __post_init__(self) -> None:
+        for name, side in (("left", self.left), ("right", self.right)):
+            if isinstance(side, bool) or not isinstance(side, int):
+                raise ValueError(f"Mask.window: {name} is a whole number, got {side!r}")
+        if self.left + self.right < 0:
+            raise ValueError(
+                f"Mask.window({self.left}, {self.right}) lets nothing meet: "
+                "-left <= j - i <= right needs left + right >= 0"
+            )
+
+    def tensor(
+        self, queries: int, keys: int, device: torch.device | None = None
+    ) -> Bool[Tensor, "T S"]:
+        """A band along the diagonal."""
+        apart = distance(queries, keys, device)
+        return (apart >= -self.left) & (apart <= self.right)
+
+    def reachable(self, keys: int, device: torch.device | None = None) -> Bool[Tensor, " keys"]:
+        """Every key, but for the first ones when the window begins after the query."""
+        return torch.arange(keys, device=device) + self.left >= 0
+
+    def forbids_nothing(self, queries: int, keys: int) -> bool:
+        """Whether the last query sees the first key, and the first the last."""
+        return self.left >= queries - 1 and self.right >= keys - 1
+
+    def __repr__(self) -> str:
+        return f"Mask.window({self.left}, {self.right})"

@@ -1,0 +1,105 @@
+"""Entmax (Peters, Niculae and Martins 2019, eq. 7 and algorithm 1).
+
+alpha-entmax: p_j = max((alpha - 1) e_j - tau, 0)^(1 / (alpha - 1)), tau such that p sums to 1
+
+alpha -> 1 is softmax, alpha = 2 is sparsemax.
+Differs from the paper: tau by bisection for every alpha, also for 1.5.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import torch
+
+from qkv.attention.normalizers.implicit import differentiable
+from qkv.attention.normalizers.normalizer import Normalized, Normalizer
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
+    from torch import Tensor
+
+
+class Entmax(Normalizer):
+    """Weak keys get a weight of exactly 0, the more of them the larger alpha; rows sum to 1."""
+
+    name = "entmax"
+
+    def __init__(self, alpha: float = 1.5) -> None:
+        super().__init__()
+        if not 1 < alpha < math.inf:
+            raise ValueError(
+                f"entmax's alpha is a finite number above 1, got {alpha}; 1 itself is softmax"
+            )
+        self.alpha = alpha
+
+    def forward(
+        self, energies: Float[Tensor, "*batch queries keys"], *, stats: bool
+    ) -> Normalized:
+        """Return the weights."""
+        alpha = energies.new_tensor(self.alpha)
+        return Normalized(entmax(energies, alpha))
+
+
+class LearnedEntmax(Normalizer):
+    """Entmax whose alpha is learned, for each head (Correia, Niculae and Martins 2019, eq. 9).
+
+        alpha_h = 1 + sigmoid(a_h), between softmax and sparsemax
+
+    Parameters: raw [heads, 1, 1]. It starts at alpha = 1.5. heads=1 shares one alpha.
+    """
+
+    name = "learned entmax"
+
+    def __init__(self, heads: int = 1) -> None:
+        super().__init__()
+        if heads < 1:
+            raise ValueError(f"heads is 1 or more, got {heads}")
+        self.raw = torch.nn.Parameter(torch.zeros(heads, 1, 1))
+
+    @property
+    def alpha(self) -> Float[Tensor, "heads 1 1"]:
+        """The alphas as they are now."""
+        return 1 + self.raw.sigmoid()
+
+    def forward(
+        self, energies: Float[Tensor, "*batch queries keys"], *, stats: bool
+    ) -> Normalized:
+        """Return the weights.
+
+        Raises:
+            ValueError: the energies have another number of heads.
+        """
+        alpha = self.alpha.to(energies.dtype)
+        heads = alpha.shape[0]
+        if heads == 1:
+            alpha = alpha.reshape(())
+        elif energies.dim() < 3 or energies.shape[-3] != heads:
+            raise ValueError(
+                f"LearnedEntmax(heads={heads}) wants energies [..., {heads} heads, queries, "
+                f"keys], got {list(energies.shape)}"
+            )
+        return Normalized(entmax(energies, alpha))
+
+
+def entmax(
+    energies: Float[Tensor, "*batch queries keys"], alpha: Tensor
+) -> Float[Tensor, "*batch queries keys"]:
+    """Return alpha-entmax of each row, differentiable in both."""
+    return differentiable(energies, alpha, _bisect(energies, alpha))
+
+
+@torch.no_grad()
+def _bisect(energies: Tensor, alpha: Tensor) -> Tensor:
+    """Halve the interval of tau, [-1, -keys^(1 - alpha)] below the largest, down to rounding."""
+    shifted = (energies - energies.amax(-1, keepdim=True)) * (alpha - 1)
+    power = 1 / (alpha - 1)
+    low = torch.full_like(shifted[..., :1], -1.0)
+    width = 1 - energies.shape[-1] ** (1 - alpha)
+    for _ in range(math.ceil(-math.log2(torch.finfo(energies.dtype).eps)) + 2):
+        width = width / 2
+        too_much = (shifted - low - width).clamp(min=0).pow(power).sum(-1, keepdim=True) >= 1
+        low = torch.where(too_much, low + width, low)
+    weights = (shifted - low).clamp(min=0).pow(power)
+    return weights / weights.sum(-1, keepdim=True)

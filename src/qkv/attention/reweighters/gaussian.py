@@ -1,0 +1,68 @@
+"""Luong's Gaussian (Luong, Pham and Manning 2015, eq. 10): favour keys near a position.
+
+    w_ij = alpha_ij exp(-(j - p_i)^2 / (2 sigma^2))
+
+Not renormalised: where alpha lies far from p_i, little is read at all.
+Differs from the paper: any sigma; the paper's is half of its window, D / 2.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from qkv.attention.masks.mask import align
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
+
+
+@dataclass(frozen=True, eq=False)
+class Gaussian:
+    """A value for one call: the positions that its queries point at. Positions count from 0.
+
+    positions: [batch, queries], or [batch, heads, queries]; sizes are equal or 1. They may need a
+    gradient.
+    """
+
+    positions: Float[Tensor, "*batch queries"]
+    sigma: float
+
+    def __post_init__(self) -> None:
+        given = self.positions
+        if not (isinstance(given, Tensor) and given.is_floating_point() and given.dim() >= 1):
+            kind = given.dtype if isinstance(given, Tensor) else type(given).__name__
+            raise ValueError(
+                "Gaussian takes positions as a floating-point tensor [batch, queries], one for "
+                f"each query, got {kind}"
+            )
+        if not 0 < self.sigma < math.inf:
+            raise ValueError(f"sigma is a finite number above 0, got {self.sigma}")
+
+    def __call__(
+        self, weights: Float[Tensor, "*batch queries keys"]
+    ) -> Float[Tensor, "*batch queries keys"]:
+        """Multiply each weight by its key's closeness.
+
+        Raises:
+            ValueError: the positions are for other queries.
+        """
+        if self.positions.dim() >= weights.dim():
+            raise self._misfit(weights)
+        positions = align(self.positions, weights.dim() - 2, core=1).to(weights.dtype)
+        pairs = zip(reversed(positions.shape), reversed(weights.shape[:-1]), strict=False)
+        if any(size not in (1, wanted) for size, wanted in pairs):
+            raise self._misfit(weights)
+        keys = torch.arange(weights.shape[-1], device=weights.device, dtype=weights.dtype)
+        apart = keys - positions.unsqueeze(-1)
+        return weights * torch.exp(-apart.square() / (2 * self.sigma**2))
+
+    def _misfit(self, weights: Tensor) -> ValueError:
+        return ValueError(
+            f"Gaussian's positions {list(self.positions.shape)} do not fit weights "
+            f"{list(weights.shape)}: they are [batch, queries] or [batch, heads, queries]"
+        )

@@ -1,0 +1,21 @@
+"""What a reweighter is."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
+    from torch import Tensor
+
+
+class Reweighter(Protocol):
+    """w = reweight(alpha): the weights that read the values, from those of the normaliser.
+
+    A module, or a value made for one call. A weight of 0 must stay 0.
+    """
+
+    def __call__(
+        self, weights: Float[Tensor, "*batch queries keys"]
+    ) -> Float[Tensor, "*batch queries keys"]:
+        """Return the new weights; they need not sum to 1."""
