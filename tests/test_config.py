@@ -14,6 +14,9 @@ from qkv.folder import RunFolder, differing_keys, digest, write_json
 from small_runs import small, tree, write_toml
 
 KINDS = list(MODEL_CONFIGS)
+ROOT = Path(__file__).parent.parent
+RECIPES = sorted((ROOT / "recipes").glob("*.toml"))
+DEMO = ROOT / "src" / "qkv" / "cli" / "demo.toml"
 
 
 def tables(tree: dict[str, Any], path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
@@ -196,6 +199,15 @@ def test_the_defaults_of_every_kind_are_valid():
     for kind in MODEL_CONFIGS.values():
         config = Config(model=kind())
         assert make_config(config_tree(config)) == config
+
+
+@pytest.mark.parametrize("path", [*RECIPES, DEMO], ids=lambda path: path.stem)
+def test_every_recipe_and_the_demo_are_valid(path: Path):
+    assert load_config(path).training.epochs >= 1
+
+
+def test_there_are_recipes():
+    assert RECIPES
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,8 @@ import torch
 from small_trainer import build_trainer, weights
 
 from qkv.folder import write_json
-from qkv.models.weights import save_tensors
+from qkv.models.weights import load_tensors, save_tensors
+from qkv.training import validate
 from qkv.training.trainer import Trainer
 from small_runs import fit, qkv, small, spawn, tree, write_toml
 
@@ -170,6 +171,29 @@ def test_a_run_whose_limits_were_lowered_below_its_first_evaluation_is_evaluated
     run = fit(tmp_path / "run", tree(corpus, epochs=3, checkpoint_every=1, max_steps=1))
     assert [record["step"] for record in history(run)] == [2, 2]
     assert (run / "weights.safetensors").exists()
+
+
+def test_a_run_killed_before_its_checkpoint_still_has_the_weights_of_the_one_before(
+    monkeypatch: pytest.MonkeyPatch, corpus: Path, tmp_path: Path
+):
+    """What the last checkpoint calls the best is there, and nothing later is averaged in."""
+    values = iter([3.0, 2.0])
+    monkeypatch.setattr(validate, "measure", lambda *_: {"loss": next(values)})
+    config = small(corpus, average=1)
+    killed = build_trainer(config, tmp_path / "run")
+    for saved in (True, False):
+        killed.update()
+        killed.evaluate()
+        if saved:
+            expected = weights(killed)
+            killed.save()
+    goes_on = build_trainer(config, tmp_path / "run")
+    assert goes_on.resume()
+    assert goes_on.finish() == {"step": 1, "weights": "best", "dev_loss": 3.0}
+    found, _ = load_tensors(tmp_path / "run" / "weights.safetensors")
+    for name, tensor in expected.items():
+        assert torch.equal(found[name], tensor), name
+    assert len(list((tmp_path / "run" / "snapshots").iterdir())) == 1
 
 
 def test_another_config_is_refused_with_the_keys_that_differ_and_nothing_is_lost(

@@ -102,6 +102,18 @@ def test_the_first_updates_warm_up(corpus: Path, tmp_path: Path):
     assert rates == pytest.approx([0.0025, 0.005, 0.0075, 0.01, 0.01, 0.01])
 
 
+def test_every_update_draws_its_own_dropout(corpus: Path, tmp_path: Path):
+    """The same batch, and weights that do not move: only the draws can change the loss."""
+    config = small(corpus, "transformer", optimizer="sgd", learning_rate=1e-30, warmup=0)
+    trainer = build_trainer(config, tmp_path / "run")
+    trainer.order = (0, [trainer.batches()[0]] * 4)
+    losses = []
+    for _ in range(3):
+        trainer.update()
+        losses.append(trainer.record()["loss"])
+    assert len(set(losses)) == 3
+
+
 def give_dev_values(monkeypatch: pytest.MonkeyPatch, values: list[float], name: str = "loss"):
     """Let evaluations find these values, one after the other."""
     given = iter(values)
