@@ -10,8 +10,11 @@ import torch
 from torch.testing import assert_close
 
 import qkv as package
+from qkv.configfile import load_config
 from qkv.models.weights import load_tensors, save_tensors
 from qkv.run import load
+from qkv.text import Side, Vocabulary
+from qkv.training.loop import train
 from small_runs import fit, qkv, tree
 
 EPS = torch.finfo(torch.float32).eps
@@ -39,7 +42,7 @@ def test_a_run_needs_nothing_but_config_sides_and_weights(trained: Path, tmp_pat
 
 def test_the_weights_hold_no_pickle(trained: Path):
     tensors, facts = load_tensors(trained / "weights.safetensors")
-    assert tensors and facts.keys() == {"config"}
+    assert tensors and facts.keys() == {"config", "source", "target"}
     for path in trained.rglob("*"):
         if path.is_file():
             assert not path.read_bytes().startswith((b"\x80\x04", b"PK\x03\x04")), path
@@ -168,3 +171,25 @@ def test_an_output_that_reaches_the_learned_positions_is_cut_off_and_marked(
     assert outcome.status == 0, outcome.err
     (output,) = json.loads(outcome.out)["outputs"]
     assert output["truncated"] is (len(output["ids"]) >= 8)
+
+
+@pytest.mark.parametrize("name", ["source", "target"])
+def test_a_vocabulary_of_another_run_is_refused_by_name(name: str, copy: Path):
+    side = Side.load(copy / f"{name}.json")
+    symbols = side.vocabulary.symbols[4:]
+    replace(side, vocabulary=Vocabulary([*symbols[1:], symbols[0]])).save(copy / f"{name}.json")
+    with pytest.raises(ValueError, match=f"trained with another {name} vocabulary"):
+        load(copy)
+
+
+def test_one_text_in_place_of_a_list_is_refused(trained: Path):
+    with pytest.raises(ValueError, match=r"takes a list of texts; for one, write \['a b'\]"):
+        load(trained).translate("a b")
+
+
+def test_a_trained_model_without_its_checkpoint_is_never_overwritten(copy: Path):
+    (copy / "checkpoint.safetensors").unlink()
+    before = (copy / "weights.safetensors").read_bytes()
+    with pytest.raises(ValueError, match=r"no checkpoint\.safetensors to go on from"):
+        train(load_config(copy / "config.json"), copy, quiet=True)
+    assert (copy / "weights.safetensors").read_bytes() == before

@@ -73,7 +73,8 @@ class RunFolder:
         whoever mends a config that was refused need not delete what the first try left.
 
         Raises:
-            ValueError: the folder holds another run (the differing keys are named) or other files.
+            ValueError: the folder holds another run (the differing keys are named), a model
+                that would be overwritten, or other files.
         """
         self.path.mkdir(parents=True, exist_ok=True)
         strangers = any(not file.name.startswith(".") for file in self.path.iterdir())
@@ -86,6 +87,12 @@ class RunFolder:
                 raise ValueError(
                     f"{self.path} holds a run with another config; these keys differ: "
                     f"{', '.join(differences)}. Give another --out, or delete that folder"
+                )
+            if not self.checkpoint.exists():
+                raise ValueError(
+                    f"{self.path} holds a trained model, but no {self.checkpoint.name} to go on "
+                    "from, and a new training would overwrite it; give another --out, or delete "
+                    "that folder"
                 )
         else:
             self.source.unlink(missing_ok=True)

@@ -44,7 +44,12 @@ class Run:
             n_best: outputs a text.
             search: how to search; None: as the run's config says.
             progress: called with the number of texts done since the last call.
+
+        Raises:
+            ValueError: one text instead of a list of them, or a setting out of range.
         """
+        if isinstance(texts, str):
+            raise ValueError(f"translate takes a list of texts; for one, write [{texts[:40]!r}]")
         return translate(
             self.model,
             self.source,
@@ -118,6 +123,15 @@ def load(path: str | Path, *, device: str | None = None) -> Run:
             f"{facts.get('config')}, that of {folder.config}: {digest(config)}); "
             "restore the config that it was trained with"
         )
+    for file, side, name in (
+        (folder.source, source, "source"),
+        (folder.target, target, "target"),
+    ):
+        if facts.get(name) != side.digest:
+            raise ValueError(
+                f"{folder.weights} was trained with another {name} vocabulary (its digest "
+                f"{facts.get(name)}, that of {file}: {side.digest}); restore the file"
+            )
     load_parameters(model, tensors, folder.weights)
     place = device or ("cuda" if torch.cuda.is_available() else "cpu")
     return Run(config, source, target, model.to(place).eval())

@@ -232,3 +232,17 @@ def test_a_gradient_penalty_trains_through_the_default_path(tied):
         return torch.autograd.grad(out.square().sum(), key, create_graph=True)[0].square().sum()
 
     assert torch.autograd.gradcheck(penalty, key)
+
+
+@pytest.mark.parametrize("kernel", KERNELS)
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+@pytest.mark.parametrize("leading", [(), (2,), (2, 3)], ids=str)
+def test_a_query_that_is_not_finite_loses_its_own_row_and_no_other(kernel, value, leading):
+    """torch's fused kernel on a CPU gives such a row zeros: as if it might attend to nothing."""
+    query, key, read = tensors(*leading)
+    whole = qkv.attend(query, key, read, kernel=kernel).context
+    query[..., 1, 2] = value
+    context = qkv.attend(query, key, read, kernel=kernel).context
+    assert context[..., 1, :].isnan().all()
+    for row in (0, 2):
+        assert_close(context[..., row, :], whole[..., row, :])

@@ -40,7 +40,7 @@ def run(given: list[str]) -> int:
     with as_file(files("qkv.cli") / "demo.toml") as path:
         config = load_config(path)
     from qkv.cli.evaluate import measure
-    from qkv.cli.figures import figures_of
+    from qkv.cli.figures import figures_of, without_ends
     from qkv.data import load_pairs
     from qkv.run import load
     from qkv.training.loop import train
@@ -62,7 +62,7 @@ def run(given: list[str]) -> int:
     figures = figures_of(loaded, found)
     for word, translation, figure in zip(words, found, figures, strict=False):
         says = f" (the dictionary: {known[word]})" if word in known else ""
-        print(f"{word}: {translation.text}{says}\n  {letters(figure)}\n")
+        print(f"{word}: {translation.text}{says}\n  {letters(without_ends(figure))}\n")
     print(terminal(figures[0]))
 
     page = arguments.out / "attention.html"

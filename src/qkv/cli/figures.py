@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from qkv.run import Run
 from qkv.search.translate import Translation
+from qkv.text import UNK, Encoded
 from qkv.view import Figure
 
 END = "</s>"
@@ -36,10 +37,32 @@ def figure_of(run: Run, translation: Translation, title: str = "") -> Figure:
     return Figure(
         weights=translation.attention.numpy(),
         target=[*rows, END] if translation.complete else rows,
-        source=[*run.source.symbols(translation.source.ids), END],
+        source=[*source_labels(run, translation.source), END],
         title=title or f"{translation.source.text} → {translation.text}",
         note=describe_attention(run),
     )
+
+
+def without_ends(figure: Figure) -> Figure:
+    """Leave out the row and the column of the end symbols, which stand last."""
+    rows = len(figure.target) - (figure.target[-1:] == (END,))
+    columns = len(figure.source) - (figure.source[-1:] == (END,))
+    return Figure(
+        figure.weights[:rows, :columns],
+        figure.target[:rows],
+        figure.source[:columns],
+        figure.title,
+        figure.note,
+    )
+
+
+def source_labels(run: Run, source: Encoded) -> list[str]:
+    """Return a label for each source token: an unknown one is shown as the user wrote it."""
+    symbols = run.source.symbols(source.ids)
+    return [
+        source.text[token.start : token.end] if id == UNK else symbol
+        for token, id, symbol in zip(source.tokens, source.ids, symbols, strict=True)
+    ]
 
 
 def figures_of(run: Run, translations: Sequence[Translation]) -> list[Figure]:

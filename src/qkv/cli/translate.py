@@ -71,21 +71,25 @@ def run(words: list[str]) -> int:
     arguments = agree(replace(arguments, search=search))
     from qkv.cli.figures import require_attention
     from qkv.run import load
+    from qkv.text import UNK
 
     loaded = load(arguments.run)
     if arguments.show or arguments.replace_unknown or arguments.pictures:
         require_attention(loaded)
     kept: list[Translation] = []
-    number = cut = 0
+    number = cut = unknown = 0
     for chunk in chunks(read_lines(arguments.input), arguments.input):
         for line, outputs in zip(chunk, translate_lines(loaded, chunk, arguments), strict=True):
             number += 1
             cut += not all(output.complete for output in outputs)
+            unknown += sum(output.source.ids.count(UNK) for output in outputs[:1])
             print_outputs(loaded, number, line, outputs, arguments)
             kept += outputs[:1] if arguments.pictures else []
         sys.stdout.flush()
     if cut:
         print(f"qkv translate: {cut} outputs cut off at their longest length", file=sys.stderr)
+    if unknown:
+        print(f"qkv translate: {unknown} source tokens are unknown to the model", file=sys.stderr)
     write_figures(loaded, kept, arguments.pictures)
     return 0
 
@@ -100,6 +104,11 @@ def agree(arguments: Arguments) -> Arguments:
         raise UsageError("--json and --show both write to standard output; give one of them")
     if arguments.dictionary and not arguments.replace_unknown:
         raise UsageError("--dictionary is of use only with --replace-unknown")
+    for kind, path in (("html", arguments.html), ("svg", arguments.svg), ("png", arguments.png)):
+        if path and path.suffix != f".{kind}":
+            raise UsageError(f"--{kind} {path}: its name must end in .{kind}")
+        if path and not path.parent.is_dir():
+            raise UsageError(f"--{kind} {path}: there is no folder {path.parent}")
     return arguments
 
 

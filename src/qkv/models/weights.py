@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import safetensors
@@ -13,9 +14,14 @@ from qkv.files import write_atomically
 
 
 def save_tensors(tensors: dict[str, Tensor], path: Path, metadata: dict[str, str]) -> None:
-    """Write tensors and strings atomically."""
+    """Write tensors and strings atomically; equal contents give equal bytes.
+
+    The strings go in as one: safetensors writes several in an order that changes.
+    """
     contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    write_atomically(path, safetensors.torch.save(contiguous, metadata))
+    write_atomically(
+        path, safetensors.torch.save(contiguous, {"qkv": json.dumps(metadata, sort_keys=True)})
+    )
 
 
 def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
@@ -26,7 +32,7 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     """
     try:
         with safetensors.safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
+            metadata = json.loads((file.metadata() or {}).get("qkv", "{}"))
             return {name: file.get_tensor(name) for name in file.keys()}, metadata  # noqa: SIM118
     except FileNotFoundError as error:
         raise ValueError(f"{path} does not exist") from error

@@ -237,7 +237,12 @@ class Trainer:
                 found = self._measure()[self.settings.metric]
                 if self.better(found, value):
                     chosen, value, tensors = "average", found, mean
-            save_tensors(tensors, self.folder.weights, {"config": digest(self.config)})
+            facts = {
+                "config": digest(self.config),
+                "source": self.task.source.digest,
+                "target": self.task.target.digest,
+            }
+            save_tensors(tensors, self.folder.weights, facts)
         self.group.wait()
         if not self.group.leads:
             return {}
