@@ -16,6 +16,21 @@ ANY[0, 1, 2] = False  # a dead row
 ANY[1, :, :, 3] = False  # a key of item 1 that no query meets
 PER_ITEM = torch.rand(B, T, S, generator=_generator) < 0.5
 PER_ITEM[0, :, 5] = True  # dropped, a key of item 0 that no query meets
+PLACES = torch.rand(B, H, T, generator=_generator) * S
+DRAWN, ONE = Mask.random(2, 5).dense(T, S), Mask.random(1, 5).dense(T, S)
+SPARSE = (  # cases whose mask limits the keys of each query, so that the others can be left out
+    "window",
+    "window_ahead",
+    "dilated",
+    "strided",
+    "block",
+    "global",
+    "window_and_lengths",
+    "random",
+    "around",
+    "around_and_lengths",
+    "big_bird",
+)
 
 CASES = {
     "none": (None, lambda b, h, i, j: True),
@@ -41,6 +56,16 @@ CASES = {
     "window_and_lengths": (
         Mask.lengths(LENGTHS) & (Mask.window(0, 0) | Mask.global_([2])),
         lambda b, h, i, j: j < LENGTHS[b] and (i == j or 2 in (i, j)),
+    ),
+    "random": (Mask.random(2, 5), lambda b, h, i, j: DRAWN[i, j]),
+    "around": (Mask.around(PLACES[:, 0], 1), lambda b, h, i, j: abs(j - PLACES[b, 0, i]) <= 1),
+    "around_and_lengths": (
+        Mask.around(PLACES, 1) & Mask.lengths(LENGTHS),
+        lambda b, h, i, j: j < LENGTHS[b] and abs(j - PLACES[b, h, i]) <= 1,
+    ),
+    "big_bird": (
+        Mask.window(1, 0) | Mask.global_([0]) | Mask.random(1, 5) | Mask.window(-4, 4),
+        lambda b, h, i, j: -1 <= j - i <= 0 or 0 in (i, j) or ONE[i, j] or j - i == 4,
     ),
     "nothing": (Mask.lengths(torch.zeros(B, dtype=torch.long)), lambda b, h, i, j: False),
 }

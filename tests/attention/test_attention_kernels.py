@@ -17,6 +17,8 @@ from qkv.attention.kernels import KERNELS
 from qkv.attention.kernels.twice import differentiable_twice
 from qkv.attention.scores import build
 
+DENSE = [name for name, kernel in KERNELS.items() if not kernel.tiles]
+
 
 def tensors(*leading: int, T: int = 3, S: int = 5, dim: int = 7, read: int = 7):
     return (
@@ -59,7 +61,9 @@ def test_an_explicit_kernel_that_cannot_do_it_names_the_part(changed, part):
 
 
 def test_an_unknown_kernel_is_refused_and_the_known_are_named():
-    with pytest.raises(ValueError, match="unknown kernel 'flash'; known: auto, sdpa, reference"):
+    with pytest.raises(
+        ValueError, match="unknown kernel 'flash'; known: auto, sdpa, sparse, reference"
+    ):
         qkv.attend(*tensors(2), kernel="flash")
 
 
@@ -95,7 +99,7 @@ def test_few_pairs_of_two_widths_are_not_padded_and_many_are():
 
 
 @pytest.mark.parametrize("leading", [(), (2,), (2, 3), (2, 3, 5)])
-@pytest.mark.parametrize("name", KERNELS)
+@pytest.mark.parametrize("name", DENSE)
 def test_any_number_of_leading_dimensions_gives_what_each_item_gets_alone(leading, name):
     query, key, value = (t.double() for t in tensors(*leading))
     bias = torch.randn(*leading[-1:], 3, 5).double()
@@ -119,7 +123,7 @@ SHAPES = [
 
 
 @pytest.mark.parametrize("shapes", SHAPES, ids=str)
-@pytest.mark.parametrize("name", KERNELS)
+@pytest.mark.parametrize("name", DENSE)
 @pytest.mark.parametrize("masked", [False, True])
 def test_leading_dimensions_broadcast_as_torch_broadcasts(shapes, name, masked):
     sizes = [(3, 7), (5, 7), (5, 7)]
@@ -133,7 +137,7 @@ def test_leading_dimensions_broadcast_as_torch_broadcasts(shapes, name, masked):
 
 
 @pytest.mark.parametrize("shape", [(5,), (1, 5), (3, 1), (3, 5), (3, 3, 5), (2, 1, 1, 5)], ids=str)
-@pytest.mark.parametrize("name", KERNELS)
+@pytest.mark.parametrize("name", DENSE)
 @pytest.mark.parametrize("mask", [None, Mask.causal(-1)], ids=["open", "causal"])
 def test_a_bias_is_added_to_the_energies_as_torch_broadcasts(shape, name, mask):
     query, key, value = (t.double() for t in tensors(2, 3))
@@ -146,7 +150,7 @@ def test_a_bias_is_added_to_the_energies_as_torch_broadcasts(shape, name, mask):
     assert_close(out, expected)
 
 
-@pytest.mark.parametrize("name", KERNELS)
+@pytest.mark.parametrize("name", DENSE)
 @pytest.mark.parametrize("mask", [None, Mask.causal()], ids=["open", "causal"])
 def test_a_bias_of_minus_infinity_forbids_and_may_kill_a_row(name, mask):
     query, key, value = (t.double().requires_grad_() for t in tensors(2))
@@ -234,7 +238,7 @@ def test_a_gradient_penalty_trains_through_the_default_path(tied):
     assert torch.autograd.gradcheck(penalty, key)
 
 
-@pytest.mark.parametrize("kernel", KERNELS)
+@pytest.mark.parametrize("kernel", DENSE)
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 @pytest.mark.parametrize("leading", [(), (2,), (2, 3)], ids=str)
 def test_a_query_that_is_not_finite_loses_its_own_row_and_no_other(kernel, value, leading):

@@ -21,7 +21,7 @@ sizes = st.integers(1, 5)
 
 
 @given(batch=st.integers(1, 3), T=sizes, S=sizes, dim=sizes, read=sizes, seed=st.integers(0, 9999))
-@pytest.mark.parametrize("kernel", KERNELS)
+@pytest.mark.parametrize("kernel", [k for k, row in KERNELS.items() if not row.tiles])
 def test_scaled_dot_is_torchs_and_keep_is_its_mask(kernel, batch, T, S, dim, read, seed):
     """Any size from 1 on; True in torch's mask = may attend."""
     torch.manual_seed(seed)

@@ -8,7 +8,7 @@ import math
 
 import pytest
 import torch
-from attention_masks import CASES, dense
+from attention_masks import CASES, SPARSE, dense
 from attention_oracle import (
     DTYPES,
     HIDDEN,
@@ -37,6 +37,7 @@ from qkv.attention.scores import SCORES
 NEEDS = ["context", "weights", "stats"]
 each_score = pytest.mark.parametrize("name", SCORES)
 each_mask = pytest.mark.parametrize("case", CASES)
+NEAR = Mask.window(2, 2)  # what the sparse kernel is given where another needs no mask
 each_kernel = pytest.mark.parametrize("kernel", ["auto", *KERNELS])
 
 
@@ -60,11 +61,14 @@ def expected(name: str, case: str, dtype: torch.dtype, biased: bool) -> Expected
     return by_loops(energies(name, dtype), value, keep, bias if biased else torch.zeros_like(bias))
 
 
-def covers(kernel: str, score, need: str = "context", bias: Tensor | None = None) -> bool:
+def covers(
+    kernel: str, score, need: str = "context", bias: Tensor | None = None, case: str = "none"
+) -> bool:
     """Whether the kernel's row of the table covers this."""
     row = KERNELS.get(kernel)
     return row is None or (
-        (row.families is None or score.family in row.families)
+        (not row.tiles or case in SPARSE)
+        and (row.families is None or score.family in row.families)
         and (row.needs is None or need in row.needs)
         and (row.learns_bias or bias is None or not bias.requires_grad)
     )
@@ -86,8 +90,8 @@ def test_everything_equals_the_equation_written_as_loops(name, case, dtype, kern
     mask, rule = CASES[case]
     for need, biased in itertools.product(NEEDS, [False, True]):
         slots = {"score": score, "mask": mask, "bias": bias if biased else None}
-        if not covers(kernel, score, need):
-            with pytest.raises(ValueError, match=f"kernel '{kernel}' cannot do (score|need)"):
+        if not covers(kernel, score, need, case=case):
+            with pytest.raises(ValueError, match=f"kernel '{kernel}' cannot do (score|need|what)"):
                 qkv.attend(query, key, value, **slots, need=need, kernel=kernel)
             continue
 
@@ -108,11 +112,21 @@ def test_everything_equals_the_equation_written_as_loops(name, case, dtype, kern
 
 
 @each_score
-@pytest.mark.parametrize("case", ["keep", "lengths", "lengths_and_causal", "causal_behind"])
+@pytest.mark.parametrize(
+    "case",
+    [
+        "keep",
+        "lengths",
+        "lengths_and_causal",
+        "causal_behind",
+        "window_and_lengths",
+        "around_and_lengths",
+    ],
+)
 @each_kernel
 def test_a_dead_row_is_zero_forward_and_backward_and_spares_its_neighbours(name, case, kernel):
     score, (query, key, value), _ = setting(name, torch.float64)
-    if not covers(kernel, score):
+    if not covers(kernel, score, case=case):
         return
     mask, rule = CASES[case]
     dead = ~dense(rule).any(-1)
@@ -156,12 +170,23 @@ def test_a_dead_row_has_zero_weights_and_a_log_normalizer_of_minus_infinity(name
 
 
 @each_score
-@pytest.mark.parametrize("case", ["keep", "drop", "lengths", "lengths_and_causal", "nothing"])
+@pytest.mark.parametrize(
+    "case",
+    [
+        "keep",
+        "drop",
+        "lengths",
+        "lengths_and_causal",
+        "window_and_lengths",
+        "around_and_lengths",
+        "nothing",
+    ],
+)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16], ids=str)
 @each_kernel
 def test_what_no_query_may_meet_does_not_exist(name, case, dtype, kernel):
     score, (query, key, value), _ = setting(name, dtype)
-    if not covers(kernel, score):
+    if not covers(kernel, score, case=case):
         return
     mask, rule = CASES[case]
     hidden = ~dense(rule).any(-2).unsqueeze(-1)
@@ -182,7 +207,7 @@ def test_what_no_query_may_meet_does_not_exist(name, case, dtype, kernel):
             assert torch.equal(gradient, same)
 
 
-@each_kernel
+@pytest.mark.parametrize("kernel", ["auto", *(k for k, row in KERNELS.items() if not row.tiles)])
 def test_a_forbidden_energy_is_selected_away_however_large(kernel):
     """Key 3 outshines all others by 1e6, and half the queries may not meet it."""
     query, key, value = torch.ones(4, 2).double(), torch.randn(5, 2).double(), torch.randn(5, 2)
@@ -217,13 +242,14 @@ def test_in_the_reference_a_nan_key_reaches_only_the_queries_that_meet_it(name):
 @pytest.mark.parametrize("pads", [1, 4])
 def test_padding_is_invisible(name, kernel, pads):
     score, (query, key, value), _ = setting(name, torch.float64)
-    if not covers(kernel, score):
+    if not covers(kernel, score, case="window"):
         return
     lengths = torch.tensor([S, 4])
+    mask = Mask.lengths(lengths) & NEAR if kernel == "sparse" else Mask.lengths(lengths)
     longer = [torch.cat([t, 9 * torch.randn(B, H, pads, t.shape[-1])], -2) for t in (key, value)]
 
-    plain = qkv.attend(query, key, value, score=score, mask=Mask.lengths(lengths), kernel=kernel)
-    padded = qkv.attend(query, *longer, score=score, mask=Mask.lengths(lengths), kernel=kernel)
+    plain = qkv.attend(query, key, value, score=score, mask=mask, kernel=kernel)
+    padded = qkv.attend(query, *longer, score=score, mask=mask, kernel=kernel)
 
     # The same sums, perhaps in another order: S + 3 roundings of weights that sum to 1.
     assert_close(padded.context, plain.context, atol=(S + 3) * 2.3e-16 * 5, rtol=1e-12)
@@ -235,14 +261,14 @@ def test_padding_is_invisible(name, kernel, pads):
 def test_a_batch_in_any_order_gives_each_item_what_it_gets_alone(name, kernel, batch):
     torch.manual_seed(3)
     score = make_score(name)
-    if not covers(kernel, score):
+    if not covers(kernel, score, case="window"):
         return
     query, key, value = make_inputs(name, leading=(batch, H))
     lengths = torch.randint(0, S + 1, (batch,))
     order = torch.randperm(batch)
 
     def run(rows):
-        mask = Mask.lengths(lengths[rows]) & Mask.causal(2)
+        mask = Mask.lengths(lengths[rows]) & (NEAR if kernel == "sparse" else Mask.causal(2))
         return qkv.attend(
             query[rows], key[rows], value[rows], score=score, mask=mask, kernel=kernel
         ).context
@@ -256,10 +282,11 @@ def test_a_batch_in_any_order_gives_each_item_what_it_gets_alone(name, kernel, b
 @each_kernel
 def test_no_item_of_a_batch_has_a_gradient_in_another(name, kernel):
     score, (query, key, value), _ = setting(name, torch.float64)
-    if not covers(kernel, score):
+    if not covers(kernel, score, case="window"):
         return
     tensors = [t.requires_grad_() for t in (query, key, value)]
-    out = qkv.attend(*tensors, score=score, kernel=kernel).context
+    mask = NEAR if kernel == "sparse" else None
+    out = qkv.attend(*tensors, score=score, mask=mask, kernel=kernel).context
     if name == "location":  # it does not look at the keys
         tensors.pop(1)
     for gradient in torch.autograd.grad(out[0].sum(), tensors):
@@ -271,6 +298,8 @@ SMALL = {  # mask, and whether the values are the keys
     "plain": (None, False),
     "dead_row": (Mask.keep(torch.tensor([[True, False, True], [False] * 3])), False),
     "values_are_keys": (Mask.causal(), True),
+    "window": (Mask.window(0, 1), False),
+    "window_on_values_that_are_keys": (Mask.window(0, 1), True),
 }
 
 
@@ -282,7 +311,7 @@ def test_first_and_second_derivatives_are_those_of_the_equation(name, kernel, ca
     torch.manual_seed(2)
     query_dim, key_dim = (3, 3) if name in ONE_WIDTH else (2, 3)
     score = qkv.scores.build(name, query_dim=query_dim, key_dim=key_dim, hidden=2).double()
-    if not covers(kernel, score):
+    if not covers(kernel, score, case=case.partition("_")[0]):
         return
     for parameter in score.parameters():
         torch.nn.init.normal_(parameter)

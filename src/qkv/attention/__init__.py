@@ -11,7 +11,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from qkv.attention import biases, kernels, masks, normalizers, reweighters, scores
+    from qkv.attention import biases, kernels, local, masks, normalizers, reweighters, scores
     from qkv.attention.functional import attend, plan
     from qkv.attention.kernels.kernel import Plan
     from qkv.attention.masks.mask import Mask
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from qkv.attention.prepared import Prepared
     from qkv.attention.result import Attended
 
-_FOLDERS = ("biases", "kernels", "masks", "normalizers", "reweighters", "scores")
+_FOLDERS = ("biases", "kernels", "local", "masks", "normalizers", "reweighters", "scores")
 _EXPORTS = {
     "Attended": "result",
     "Attention": "module",
@@ -39,6 +39,7 @@ __all__ = [
     "attend",
     "biases",
     "kernels",
+    "local",
     "masks",
     "normalizers",
     "plan",

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from qkv.attention.biases.position_bias import Placed, PositionBias
 from qkv.attention.masks.mask import Mask
 
 if TYPE_CHECKING:
@@ -131,16 +132,19 @@ def check_need(need: str) -> None:
         raise ValueError(f"need is one of {', '.join(_NEEDS)}, got {need!r}")
 
 
-def check_bias(bias: Tensor | None) -> None:
+def check_bias(bias: object) -> None:
     """Refuse a bias that is a mask.
 
     Raises:
         ValueError: it is not a tensor of floating-point numbers.
     """
-    if bias is not None and not (isinstance(bias, Tensor) and bias.is_floating_point()):
+    if isinstance(bias, Tensor) and bias.is_floating_point():
+        return
+    if bias is not None and not isinstance(bias, PositionBias):
         kind = bias.dtype if isinstance(bias, Tensor) else type(bias).__name__
         raise ValueError(
-            f"bias is added to the energies: a floating-point tensor, got {kind}. A boolean "
+            "bias is added to the energies: a floating-point tensor, or a bias on positions such "
+            f"as qkv.biases.ALiBi(heads); got {kind}. A boolean "
             "tensor is a mask: Mask.keep(t) if True = may attend, Mask.drop(t) if True = may not"
         )
 
@@ -158,12 +162,20 @@ def check_reweighter(reweighter: object) -> None:
         )
 
 
-def check_bias_fits(bias: Tensor, query: Tensor, key: Tensor) -> None:
+def check_bias_fits(bias: Tensor | Placed, query: Tensor, key: Tensor) -> None:
     """Refuse a bias that cannot be added to the energies.
 
     Raises:
         ValueError: naming its shape and the energies'.
     """
+    if isinstance(bias, Placed):
+        heads = query.shape[-3] if query.dim() > 2 else 0
+        if heads != bias.bias.heads:
+            raise ValueError(
+                f"the {type(bias.bias).__name__} bias was built for {bias.bias.heads} heads, but "
+                f"query is {list(query.shape)}: heads stand just before [queries, dim]"
+            )
+        return
     rows, columns = query.shape[-2], key.shape[-2]
     own = (1, *bias.shape)[-2:]
     if bias.dim() > key.dim() or own[0] not in (1, rows) or own[1] not in (1, columns):

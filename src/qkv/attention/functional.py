@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from jaxtyping import Float
     from torch import Tensor
 
+    from qkv.attention.biases.position_bias import PositionBias
     from qkv.attention.kernels.kernel import Plan
     from qkv.attention.masks.mask import Mask
     from qkv.attention.normalizers.normalizer import Normalizer
@@ -28,7 +29,7 @@ def attend(  # noqa: PLR0913 - the slots of the equation are its arguments
     *,
     score: str | Score = "scaled_dot",
     mask: Mask | None = None,
-    bias: Float[Tensor, "*batch queries keys"] | None = None,
+    bias: Float[Tensor, "*batch queries keys"] | PositionBias | None = None,
     normalizer: str | Normalizer = "softmax",
     reweighter: Reweighter | None = None,
     need: Need = "context",
@@ -45,7 +46,8 @@ def attend(  # noqa: PLR0913 - the slots of the equation are its arguments
         ValueError: shapes or dtypes that do not fit, a mask that is a bare tensor, an unknown
             name, or a `kernel` that cannot do this combination.
     """
-    work = whole(fill(score, bias, normalizer, reweighter), query, key, value, mask, need)
+    slots = fill(score, bias, normalizer, reweighter)
+    work = whole(slots, query, key, value, mask, need, kernel)
     return choose(kernel, work).run(work)
 
 
@@ -56,7 +58,7 @@ def plan(  # noqa: PLR0913 - the same arguments as attend
     *,
     score: str | Score = "scaled_dot",
     mask: Mask | None = None,
-    bias: Float[Tensor, "*batch queries keys"] | None = None,
+    bias: Float[Tensor, "*batch queries keys"] | PositionBias | None = None,
     normalizer: str | Normalizer = "softmax",
     reweighter: Reweighter | None = None,
     need: Need = "context",
@@ -67,5 +69,6 @@ def plan(  # noqa: PLR0913 - the same arguments as attend
     Raises:
         ValueError: as attend() would.
     """
-    work = whole(fill(score, bias, normalizer, reweighter), query, key, value, mask, need)
+    slots = fill(score, bias, normalizer, reweighter)
+    work = whole(slots, query, key, value, mask, need, kernel)
     return explain(kernel, work)

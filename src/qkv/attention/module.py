@@ -4,21 +4,27 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
+from qkv.attention.biases.position_bias import Placed, PositionBias
+from qkv.attention.checks import check_key, check_mask, check_pairs
 from qkv.attention.kernels import choose
+from qkv.attention.masks.mask import align
+from qkv.attention.prepared import prepare
 from qkv.attention.slots import Slots, fill
-from qkv.attention.work import prepared_for, step, whole
+from qkv.attention.work import step, whole
 
 if TYPE_CHECKING:
-    from jaxtyping import Float
-    from torch import Tensor
+    from jaxtyping import Float, Int
 
+    from qkv.attention.local.local import Local
     from qkv.attention.masks.mask import Mask
     from qkv.attention.normalizers.normalizer import Normalizer
     from qkv.attention.prepared import Prepared
     from qkv.attention.result import Attended
     from qkv.attention.reweighters.reweighter import Reweighter
+    from qkv.attention.rotary import Rotary
     from qkv.attention.scores.score import Score
     from qkv.attention.work import Need
 
@@ -30,27 +36,37 @@ class Attention(nn.Module):
 
         prepared = attention.prepare(key, mask=Mask.lengths(n))     # once per sentence
         out = attention.attend(query, prepared)                     # once per decoder step
+
+    Two slots more than attend() has, since they need to know where a query stands:
+    local: each query reads a window alone (qkv.local). rotary: positions turn query and key.
+    `positions` says where the queries stand in their own sequence; without it query i stands at i.
     """
 
     def __init__(
         self,
         *,
         score: str | Score = "scaled_dot",
-        bias: Tensor | None = None,
+        bias: Tensor | PositionBias | None = None,
         normalizer: str | Normalizer = "softmax",
         reweighter: Reweighter | None = None,
         dropout: float = 0.0,
+        local: Local | None = None,
+        rotary: Rotary | None = None,
     ) -> None:
         super().__init__()
         if not 0 <= dropout < 1:
             raise ValueError(f"dropout is a probability, 0 <= dropout < 1, got {dropout}")
+        if local is not None and reweighter is not None:
+            raise ValueError("local attention may bring a reweighter of its own: give one of them")
         slots = fill(score, bias, normalizer, reweighter)
         self.score = slots.score
         self.normalizer = slots.normalizer
         self.reweighter = reweighter
         self.dropout = dropout
-        if isinstance(bias, nn.Parameter):
-            self.bias: Tensor | None = bias
+        self.local = local
+        self.rotary = rotary
+        if bias is None or isinstance(bias, nn.Parameter | nn.Module):
+            self.bias: Tensor | PositionBias | None = bias
         else:
             self.register_buffer("bias", bias)
 
@@ -63,9 +79,16 @@ class Attention(nn.Module):
         mask: Mask | None = None,
         need: Need = "context",
         kernel: str = "auto",
+        positions: Int[Tensor, " queries"] | None = None,
     ) -> Attended:
         """Ask all queries at once; see attend()."""
-        work = whole(self._slots(), query, key, value, mask, need)
+        check_mask(mask)
+        slots, local = self._placed(query, key.shape[-2], mask, positions)
+        if local is not None:
+            mask = local if mask is None else mask & local
+        value = key if value is None else value
+        query, key = self.turn(query, positions), self.turn(key)
+        work = whole(slots, query, key, value, mask, need, kernel)
         return choose(kernel, work).run(work)
 
     def prepare(
@@ -75,11 +98,15 @@ class Attention(nn.Module):
         *,
         mask: Mask | None = None,
     ) -> Prepared:
-        """Do once what every query shares: project and hide the keys, draw the mask.
+        """Do once what every query shares: turn, hide and project the keys, draw the mask.
 
         A mask that tells queries apart (causal, ...) is drawn at each attend() instead.
         """
-        return prepared_for(self._slots(), key, value, mask, None)
+        value = key if value is None else value
+        check_mask(mask)
+        check_key(self.score, key)
+        check_pairs(key, value)
+        return prepare(self.score, self.turn(key), value, mask)
 
     def attend(
         self,
@@ -87,11 +114,44 @@ class Attention(nn.Module):
         prepared: Prepared,
         *,
         need: Need = "context",
+        positions: Int[Tensor, " queries"] | None = None,
     ) -> Attended:
         """Ask some queries: one decoder step, or a beam's hypotheses side by side."""
-        work = step(self._slots(), query, prepared, need)
+        keys = prepared.key.shape[-2]
+        slots, local = self._placed(query, keys, prepared.mask, positions)
+        work = step(slots, self.turn(query, positions), prepared, need, local)
         return choose("auto", work).run(work)
 
-    def _slots(self) -> Slots:
-        dropout = self.dropout if self.training else 0.0
-        return Slots(self.score, self.normalizer, self.bias, self.reweighter, dropout)
+    def turn(
+        self,
+        vectors: Float[Tensor, "*batch time width"],
+        positions: Int[Tensor, " time"] | None = None,
+    ) -> Float[Tensor, "*batch time width"]:
+        """Turn queries or keys by their positions, where there is a rotary slot."""
+        if self.rotary is None:
+            return vectors
+        if positions is None:
+            positions = torch.arange(vectors.shape[-2], device=vectors.device)
+        turned: Tensor = self.rotary(vectors, positions)
+        return turned
+
+    def _placed(
+        self, query: Tensor, keys: int, mask: Mask | None, positions: Tensor | None
+    ) -> tuple[Slots, Mask | None]:
+        """Fill the slots for queries at these positions, and say what else they may not meet."""
+        bias, dropout = self.bias, self.dropout if self.training else 0.0
+        placed = Placed(bias, positions) if isinstance(bias, PositionBias) else bias
+        if self.local is None:
+            return Slots(self.score, self.normalizer, placed, self.reweighter, dropout), None
+        if positions is None:
+            positions = torch.arange(query.shape[-2], device=query.device)
+        local = self.local(query, positions, _lengths(mask, keys, query))
+        return Slots(self.score, self.normalizer, placed, local.reweighter, dropout), local.mask
+
+
+def _lengths(mask: Mask | None, keys: int, query: Tensor) -> Int[Tensor, "*batch"]:
+    """How many keys each batch item has."""
+    if mask is None:
+        return torch.tensor(keys, device=query.device)
+    met = mask.reachable(keys, query.device)
+    return align(met, query.dim() - 2, core=1).sum(-1)

@@ -9,28 +9,30 @@ from torch import Tensor
 
 from qkv.attention.checks import leading_shape
 from qkv.attention.masks.mask import align
-from qkv.attention.masks.visible import drawn, hide
+from qkv.attention.masks.visible import Visible, drawn, hide
+from qkv.attention.tiles import lay_out
 
 if TYPE_CHECKING:
-    from jaxtyping import Float, Int
+    import torch
+    from jaxtyping import Bool, Float, Int
 
     from qkv.attention.masks.mask import Mask
-    from qkv.attention.masks.visible import Visible
     from qkv.attention.scores.score import Score
+    from qkv.attention.tiles import Tiles
 
 
 @dataclass(frozen=True, eq=False)
 class Prepared:
     """Keys as their score wants them, values, and the mask: a value, never kept on a module.
 
-    visible is the mask drawn; mask is what must be drawn anew for each number of queries.
-    Dimension 0 is the batch.
+    mask: None where it forbids nothing. seen: what came of it; None where it tells queries apart,
+    and must be drawn for each number of them. Dimension 0 is the batch.
     """
 
     key: Float[Tensor, "*batch keys width"]
     value: Float[Tensor, "*batch keys value_dim"]
     mask: Mask | None = None
-    visible: Visible | None = None
+    seen: Visible | Tiles | None = None
 
     def select(self, rows: Int[Tensor, " chosen"]) -> Prepared:
         """The same for these batch items, in this order, repeated if they are."""
@@ -38,30 +40,57 @@ class Prepared:
             self.key[rows],
             self.value[rows],
             None if self.mask is None else self.mask.select(rows),
-            None if self.visible is None else self.visible.select(rows),
+            self.seen.select(rows) if isinstance(self.seen, Visible) else None,
         )
 
 
-def prepare(
-    score: Score, key: Tensor, value: Tensor, mask: Mask | None, queries: int | None
-) -> Prepared:
-    """Hide what nobody may meet, prepare the keys, and draw the mask as far as it is known.
+def see(
+    mask: Mask, queries: int, keys: int, leading: int, device: torch.device, kernel: str = "auto"
+) -> Visible | Tiles | None:
+    """Lay the mask out in tiles where that saves much, or draw it; None: it forbids nothing."""
+    if kernel in ("auto", "sparse"):
+        tiles = lay_out(mask, queries, keys, leading, device, ask=kernel == "sparse")
+        if tiles is not None:
+            return tiles
+    return drawn(mask, queries, keys, leading, device)
 
-    Hidden rows are emptied before the score projects them: otherwise 0 * NaN would reach the
-    gradient of the projection.
-    """
+
+def prepare_for(
+    score: Score,
+    key: Tensor,
+    value: Tensor,
+    mask: Mask | None,
+    seen: Visible | Tiles | None,
+) -> Prepared:
+    """Prepare the keys for queries that are known, as is what they see."""
+    if seen is None:
+        return Prepared(score.prepare(key), value)
+    key, value = empty(key, value, seen.hidden)
+    return Prepared(score.prepare(key), value, mask, seen)
+
+
+def prepare(score: Score, key: Tensor, value: Tensor, mask: Mask | None) -> Prepared:
+    """Prepare the keys for queries to come: draw the mask as far as it is known."""
     if mask is None:
         return Prepared(score.prepare(key), value)
     leading, keys = key.dim() - 2, key.shape[-2]
-    if queries is None and not mask.same_for_every_query:
-        met = align(mask.reachable(keys, key.device), leading, core=1)
-        hidden, waiting, seen = None if bool(met.all()) else ~met, mask, None
-    else:
-        seen = drawn(mask, queries or 1, keys, leading, key.device)
-        hidden, waiting = None if seen is None else seen.hidden, None
-    if hidden is not None:
-        leading_shape({"key": key, "value": value, "mask": hidden.unsqueeze(-1)})
-        own = value is not key
-        key = hide(key, hidden)
-        value = hide(value, hidden) if own else key
-    return Prepared(score.prepare(key), value, waiting, seen)
+    if mask.same_for_every_query:
+        return prepare_for(score, key, value, mask, drawn(mask, 1, keys, leading, key.device))
+    met = align(mask.reachable(keys, key.device), leading, core=1)
+    key, value = empty(key, value, None if bool(met.all()) else ~met)
+    return Prepared(score.prepare(key), value, mask)
+
+
+def empty(
+    key: Tensor, value: Tensor, hidden: Bool[Tensor, "*batch keys"] | None
+) -> tuple[Tensor, Tensor]:
+    """Empty the keys and values that nobody may meet, before the score projects them.
+
+    Otherwise 0 * NaN would reach the gradient of the projection.
+    """
+    if hidden is None:
+        return key, value
+    leading_shape({"key": key, "value": value, "mask": hidden.unsqueeze(-1)})
+    own = value is not key
+    key = hide(key, hidden)
+    return key, hide(value, hidden) if own else key

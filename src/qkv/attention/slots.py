@@ -7,11 +7,12 @@ from functools import cache
 
 from torch import Tensor
 
+from qkv.attention.biases.position_bias import Placed, PositionBias
 from qkv.attention.checks import check_bias, check_reweighter
 from qkv.attention.normalizers import build as build_normalizer
 from qkv.attention.normalizers.normalizer import Normalizer
 from qkv.attention.registry import find
-from qkv.attention.reweighters.reweighter import Reweighter
+from qkv.attention.reweighters.reweighter import Positional, Reweighter
 from qkv.attention.scores import SCORES
 from qkv.attention.scores.score import Score
 
@@ -22,14 +23,19 @@ class Slots:
 
     score: Score
     normalizer: Normalizer
-    bias: Tensor | None = None
+    bias: Tensor | Placed | None = None
     reweighter: Reweighter | None = None
     dropout: float = 0.0
+
+    @property
+    def tileable(self) -> bool:
+        """Whether every part can be asked about some pairs only: a reweighter may need the row."""
+        return self.reweighter is None or isinstance(self.reweighter, Positional)
 
 
 def fill(
     score: str | Score,
-    bias: Tensor | None,
+    bias: Tensor | PositionBias | None,
     normalizer: str | Normalizer,
     reweighter: Reweighter | None,
 ) -> Slots:
@@ -44,7 +50,7 @@ def fill(
     return Slots(
         _named_score(score) if isinstance(score, str) else score,
         _named_normalizer(normalizer) if isinstance(normalizer, str) else normalizer,
-        bias,
+        Placed(bias) if isinstance(bias, PositionBias) else bias,
         reweighter,
     )
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 import torch
 from torch import Tensor
 
+from qkv.attention.biases.position_bias import Placed
 from qkv.attention.checks import (
     check_bias_fits,
     check_inputs,
@@ -18,11 +19,13 @@ from qkv.attention.checks import (
     check_widths,
     leading_shape,
 )
-from qkv.attention.masks.visible import Visible, drawn, visible
-from qkv.attention.prepared import Prepared, prepare
+from qkv.attention.masks.visible import Visible, visible
+from qkv.attention.prepared import Prepared, prepare_for, see
+from qkv.attention.tiles import Tiles
 
 if TYPE_CHECKING:
     from qkv.attention.masks.mask import Mask
+    from qkv.attention.masks.pairs import Pairs
     from qkv.attention.slots import Slots
 
 Need = Literal["context", "weights", "stats"]
@@ -33,7 +36,8 @@ class Work:
     """Everything a kernel needs: the slots, and tensors that are checked, hidden and aligned.
 
     query, key and value have equally many dimensions; key is prepared by the score.
-    leading: batch and heads of the result.
+    leading: batch and heads of the result. tiles: the mask, where most pairs are left out.
+    pairs: where these queries and keys stand, when they are one group of such tiles.
     """
 
     slots: Slots
@@ -43,46 +47,65 @@ class Work:
     visible: Visible | None
     need: Need
     leading: torch.Size
+    tiles: Tiles | None = None
+    pairs: Pairs | None = None
 
 
 def whole(
-    slots: Slots, query: Tensor, key: Tensor, value: Tensor | None, mask: Mask | None, need: Need
+    slots: Slots,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor | None,
+    mask: Mask | None,
+    need: Need,
+    kernel: str = "auto",
 ) -> Work:
     """All queries at once against keys that are not prepared yet."""
     value = key if value is None else value
     check_inputs(query, key, value)
+    check_mask(mask)
     dimensions = max(query.dim(), key.dim(), value.dim())
-    same = value is key
-    key = _raised(key, dimensions)
-    prepared = prepared_for(
-        slots, key, key if same else _raised(value, dimensions), mask, query.shape[-2]
-    )
+    key, value = _raised_both(key, value, dimensions)
+    check_key(slots.score, key)
+    check_pairs(key, value)
+    seen = None
+    if mask is not None:
+        if not slots.tileable:
+            kernel = "dense"
+        sizes = query.shape[-2], key.shape[-2], dimensions - 2
+        seen = see(mask, *sizes, query.device, kernel)
+    prepared = prepare_for(slots.score, key, value, mask, seen)
     return step(slots, _raised(query, dimensions), prepared, need)
 
 
-def prepared_for(
-    slots: Slots, key: Tensor, value: Tensor | None, mask: Mask | None, queries: int | None
-) -> Prepared:
-    """Check and prepare the keys."""
-    value = key if value is None else value
-    check_mask(mask)
-    check_key(slots.score, key)
-    check_pairs(key, value)
-    return prepare(slots.score, key, value, mask, queries)
+def step(
+    slots: Slots, query: Tensor, prepared: Prepared, need: Need, mask: Mask | None = None
+) -> Work:
+    """Some queries against prepared keys: what a decoder does at each step.
 
-
-def step(slots: Slots, query: Tensor, prepared: Prepared, need: Need) -> Work:
-    """Some queries against prepared keys: what a decoder does at each step."""
+    mask: what else these queries may not meet.
+    """
     check_need(need)
-    key, value, seen = prepared.key, prepared.value, prepared.visible
+    key, value, seen = prepared.key, prepared.value, prepared.seen
     query = _raised(query, key.dim())
     check_widths(slots.score, query, key)
-    if prepared.mask is not None:
-        seen = drawn(prepared.mask, query.shape[-2], key.shape[-2], key.dim() - 2, query.device)
-        if seen is not None:
+    waiting = _both(prepared.mask if seen is None or mask is not None else None, mask)
+    if waiting is not None:
+        sizes = query.shape[-2], key.shape[-2], key.dim() - 2
+        seen = see(waiting, *sizes, query.device, "auto" if slots.tileable else "dense")
+        if isinstance(seen, Visible):
             key, value = seen.hide_columns(key), seen.hide_columns(value)
-    if slots.bias is not None:
-        seen = _narrowed(seen, slots.bias, query, key)
+    bias = slots.bias
+    if bias is not None:
+        check_bias_fits(bias, query, key)
+    if isinstance(seen, Tiles):
+        tensors = {"query": query, "key": key, "value": value, "mask": seen.sample}
+        return Work(slots, query, key, value, None, need, leading_shape(tensors), tiles=seen)
+    if isinstance(bias, Placed):
+        bias = bias.dense(query.shape[-2], key.shape[-2], query.device).to(query.dtype)
+        slots = replace(slots, bias=bias)
+    elif bias is not None:
+        seen = _narrowed(seen, bias, key)
     tensors = {"query": query, "key": key, "value": value}
     if seen is not None:
         tensors["mask"] = seen.allowed
@@ -90,9 +113,14 @@ def step(slots: Slots, query: Tensor, prepared: Prepared, need: Need) -> Work:
     return Work(slots, query, key, value, seen, need, leading_shape(tensors))
 
 
-def _narrowed(seen: Visible | None, bias: Tensor, query: Tensor, key: Tensor) -> Visible | None:
+def _both(first: Mask | None, second: Mask | None) -> Mask | None:
+    if first is None or second is None:
+        return second if first is None else first
+    return first & second
+
+
+def _narrowed(seen: Visible | None, bias: Tensor, key: Tensor) -> Visible | None:
     """A bias of -inf forbids as a mask does, and a row of nothing else is as dead."""
-    check_bias_fits(bias, query, key)
     forbidden = torch.isneginf(_raised(bias, key.dim()))
     if not bool(forbidden.any()):
         return seen
@@ -100,6 +128,12 @@ def _narrowed(seen: Visible | None, bias: Tensor, query: Tensor, key: Tensor) ->
     if seen is None:
         return visible(allowed)
     return visible(allowed & (seen.allowed if seen.dead is None else seen.allowed & ~seen.dead))
+
+
+def _raised_both(key: Tensor, value: Tensor, dimensions: int) -> tuple[Tensor, Tensor]:
+    same = value is key
+    key = _raised(key, dimensions)
+    return key, key if same else _raised(value, dimensions)
 
 
 def _raised(tensor: Tensor, dimensions: int) -> Tensor:

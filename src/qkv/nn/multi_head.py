@@ -11,23 +11,24 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import torch
 from torch import Tensor, nn
 
 from qkv.attention import Attention, scores
 from qkv.attention.checks import check_mask, check_pairs
 from qkv.attention.masks.mask import align
-from qkv.attention.masks.visible import drawn, hide
-from qkv.attention.prepared import Prepared
+from qkv.attention.prepared import Prepared, empty, see
 from qkv.attention.result import Attended
 from qkv.nn.cache import KeyValueCache
 
 if TYPE_CHECKING:
-    from jaxtyping import Float
+    from jaxtyping import Float, Int
 
     from qkv.attention import Mask
     from qkv.attention.masks.visible import Visible
     from qkv.attention.normalizers.normalizer import Normalizer
     from qkv.attention.scores.score import Score
+    from qkv.attention.tiles import Tiles
     from qkv.attention.work import Need
 
 
@@ -36,7 +37,8 @@ class MultiHeadAttention(nn.Module):
 
     Parameters: W_q [d_model, d_model], W_k [kv_heads * head_dim, key_dim],
     W_v [kv_heads * head_dim, value_dim], W_o [d_model, d_model], and those of the score, which
-    compares vectors of d_model / heads and is shared by the heads; a name builds one.
+    compares vectors of d_model / heads and is shared by the heads; a name builds one. All slots,
+    such as a bias on positions or a window, come as one built part: attention=Attention(...).
 
         layer(x)                                   self-attention
         layer(x, mask=Mask.causal())               a decoder's
@@ -55,6 +57,7 @@ class MultiHeadAttention(nn.Module):
         bias: bool = True,
         key_dim: int | None = None,
         value_dim: int | None = None,
+        attention: Attention | None = None,
     ) -> None:
         super().__init__()
         kv_heads = heads if kv_heads is None else kv_heads
@@ -67,9 +70,16 @@ class MultiHeadAttention(nn.Module):
         self.project_key = nn.Linear(key_dim, kv_heads * self.head_dim, bias=bias)
         self.project_value = nn.Linear(value_dim, kv_heads * self.head_dim, bias=bias)
         self.project_context = nn.Linear(d_model, d_model, bias=bias)
-        if isinstance(score, str):
-            score = scores.build(score, query_dim=self.head_dim, key_dim=self.head_dim)
-        self.attention = Attention(score=score, normalizer=normalizer, dropout=dropout)
+        if attention is None:
+            if isinstance(score, str):
+                score = scores.build(score, query_dim=self.head_dim, key_dim=self.head_dim)
+            attention = Attention(score=score, normalizer=normalizer, dropout=dropout)
+        elif (score, normalizer, dropout) != ("scaled_dot", "softmax", 0.0):
+            raise ValueError(
+                "give either attention=Attention(...) with its slots filled, or score, normalizer "
+                "and dropout"
+            )
+        self.attention = attention
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
@@ -92,12 +102,15 @@ class MultiHeadAttention(nn.Module):
         mask: Mask | None = None,
         need: Need = "context",
         cache: KeyValueCache | None = None,
+        positions: Int[Tensor, " queries"] | None = None,
     ) -> Attended:
         """Return the context [batch, queries, d_model] and, if asked, weights per head.
 
         key=None attends to the queries themselves, value=None reads the keys. With a cache, keys
         and values are what it remembers; a causal mask then needs the offset
-        `cache.length - queries`. A query that may meet nothing gets zeros, not W_o's bias.
+        `cache.length - queries`. positions: where each query stands in its own sequence, for a
+        bias on positions, rotary positions or a window; None: query i at i. A query that may meet
+        nothing gets zeros, not W_o's bias.
 
         Raises:
             ValueError: shapes that do not fit, a bare mask, or both a key and a cache.
@@ -108,11 +121,11 @@ class MultiHeadAttention(nn.Module):
             _check_cache(cache, key, value)
         key = query if key is None else key
         keys = key.shape[-2] if cache is None else cache.length
-        seen = None if mask is None else drawn(mask, query.shape[-2], keys, 2, query.device)
+        seen = None if mask is None else see(mask, query.shape[-2], keys, 2, query.device)
         if cache is None:
             hidden = None if seen is None else _in_every_head(seen.hidden)
             cache = self._project(key, value, hidden)
-        return self._attend(query, cache, seen, need)
+        return self._attend(query, cache, None if seen is None else mask, seen, need, positions)
 
     def project_key_value(
         self,
@@ -136,28 +149,34 @@ class MultiHeadAttention(nn.Module):
         self, inputs: Float[Tensor, "batch new d_model"], cache: KeyValueCache
     ) -> KeyValueCache:
         """Remember these inputs as well: one step of self-attention, or many."""
-        new = self._project(inputs, None, None)
+        new = self._project(inputs, None, None, start=cache.length)
         assert new.key is not None and new.value is not None
         return cache.append(new.key, new.value)
 
-    def _project(self, key: Tensor, value: Tensor | None, hidden: Tensor | None) -> KeyValueCache:
-        """Empty the hidden rows, project, and prepare the keys for the score."""
+    def _project(
+        self, key: Tensor, value: Tensor | None, hidden: Tensor | None, start: int = 0
+    ) -> KeyValueCache:
+        """Empty the hidden rows, project, and prepare the keys, which stand from `start` on."""
         value = key if value is None else value
         _check_input("key", key, self.project_key)
         _check_input("value", value, self.project_value)
         check_pairs(key, value)
-        if hidden is not None:
-            own = value is not key
-            key = hide(key, hidden)
-            value = hide(value, hidden) if own else key
+        key, value = empty(key, value, hidden)
         split = self._split(self.project_key(key), self.kv_heads)
-        prepared = self.attention.score.prepare(split)
+        places = torch.arange(start, start + key.shape[-2], device=key.device)
+        prepared = self.attention.score.prepare(self.attention.turn(split, places))
         return KeyValueCache(
             prepared, self._split(self.project_value(value), self.kv_heads), hidden
         )
 
     def _attend(
-        self, query: Tensor, cache: KeyValueCache, seen: Visible | None, need: Need
+        self,
+        query: Tensor,
+        cache: KeyValueCache,
+        mask: Mask | None,
+        seen: Visible | Tiles | None,
+        need: Need,
+        positions: Tensor | None,
     ) -> Attended:
         """Project the queries, attend per head, project what was read."""
         assert cache.key is not None and cache.value is not None
@@ -171,7 +190,8 @@ class MultiHeadAttention(nn.Module):
         if seen is not None and not cache.emptied_all(seen.hidden):
             key, value = seen.hide_columns(key), seen.hide_columns(value)
         split = self._split(self.project_query(query), self.heads)
-        out = self.attention.attend(split, Prepared(key, value, None, seen), need=need)
+        known = Prepared(key, value, mask, seen)
+        out = self.attention.attend(split, known, need=need, positions=positions)
         context = self.project_context(out.context.transpose(1, 2).flatten(2))
         if dead is not None:
             context = context.masked_fill(dead, 0)

@@ -1,6 +1,6 @@
 """Biases: what is added to the energies for the positions alone. `BIASES` is the list of them.
 
-attend(query, key, bias=qkv.biases.ALiBi(heads)(T, S), mask=...)
+attend(query, key, bias=qkv.biases.ALiBi(heads), mask=...)
 """
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ import torch
 from qkv.attention.biases.position_bias import PositionBias
 
 if TYPE_CHECKING:
-    from jaxtyping import Float
+    from jaxtyping import Float, Int
     from torch import Tensor
 
 
@@ -30,13 +30,9 @@ class ALiBi(PositionBias):
         super().__init__(heads)
         self.register_buffer("slopes", torch.tensor(_slopes(heads)), persistent=False)
 
-    def forward(
-        self, queries: int, keys: int, offset: int = 0
-    ) -> Float[Tensor, "heads queries keys"]:
-        """Return -m_h |i + offset - j|."""
-        query, key = (torch.arange(n, device=self.slopes.device) for n in (queries, keys))
-        apart = (query.unsqueeze(-1) + offset - key).abs()
-        return -self.slopes[:, None, None] * apart
+    def of_distance(self, distance: Int[Tensor, "*pairs"]) -> Float[Tensor, heads * pairs]:
+        """Return -m_h |distance|."""
+        return -self.slopes.reshape(-1, *(1,) * distance.dim()) * distance.abs()
 
 
 def _slopes(heads: int) -> list[float]:

@@ -17,7 +17,7 @@ from torch import nn
 from qkv.attention.biases.position_bias import PositionBias
 
 if TYPE_CHECKING:
-    from jaxtyping import Float
+    from jaxtyping import Float, Int
     from torch import Tensor
 
 
@@ -52,16 +52,12 @@ class RelativeBuckets(PositionBias):
         near = torch.tensor([_bucket(n, side, max_distance) for n in range(max_distance + 1)])
         self.register_buffer("nearness", near, persistent=False)
 
-    def forward(
-        self, queries: int, keys: int, offset: int = 0
-    ) -> Float[Tensor, "heads queries keys"]:
+    def of_distance(self, distance: Int[Tensor, "*pairs"]) -> Float[Tensor, heads * pairs]:
         """Look up each pair's bucket."""
-        query, key = (torch.arange(n, device=self.table.device) for n in (queries, keys))
-        ahead = key - (query.unsqueeze(-1) + offset)
-        far = ahead.abs() if self.bidirectional else (-ahead).clamp(min=0)
+        far = distance.abs() if self.bidirectional else (-distance).clamp(min=0)
         bucket = self.nearness[far.clamp(max=len(self.nearness) - 1)]
         if self.bidirectional:
-            bucket = bucket + self.side * (ahead > 0)
+            bucket = bucket + self.side * (distance > 0)
         return self.table[bucket].movedim(-1, 0)
 
 

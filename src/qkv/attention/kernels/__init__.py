@@ -30,6 +30,12 @@ KERNELS = {
             pads_from=2**17,  # measured: even at 256 x 256, twice as fast at 1024 x 1024
         ),
         Kernel(
+            "sparse",
+            "qkv.attention.kernels.sparse:run",
+            "blocks of queries, each against the keys that it may meet; no mask is drawn",
+            tiles=True,
+        ),
+        Kernel(
             "reference",
             "qkv.attention.kernels.reference:run",
             "the five stages one after another; does everything",

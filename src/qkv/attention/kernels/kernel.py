@@ -7,8 +7,12 @@ from functools import cached_property
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from qkv.attention.biases.position_bias import Placed
+
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from torch import Tensor
 
     from qkv.attention.result import Attended
     from qkv.attention.work import Work
@@ -38,6 +42,7 @@ class Plan:
 class Kernel:
     """One way to compute the equation, and what it covers. None covers all.
 
+    tiles: it works on tiles of pairs, where a mask leaves out most of them.
     pads_from: with keys and values of two widths it pads the narrower, which is worth it from so
         many (query, key) pairs a head on; "auto" leaves fewer to the next kernel.
     """
@@ -53,6 +58,7 @@ class Kernel:
     learns_bias: bool = True
     holds_pairs: bool = True
     pads_from: int = 0
+    tiles: bool = False
 
     @cached_property
     def run(self) -> Callable[[Work], Attended]:
@@ -64,6 +70,12 @@ class Kernel:
     def gap(self, work: Work) -> str | None:
         """Name the first part of this work that the kernel cannot do; None if it does it all."""
         slots = work.slots
+        if self.tiles and not slots.tileable:
+            return f"reweighter {type(slots.reweighter).__name__}, which needs all keys at once"
+        if self.tiles and work.tiles is None:
+            return "what no mask limits to some keys a query"
+        if not self.tiles and work.tiles is not None:
+            return "a mask that is laid out in tiles"
         if self.families is not None and slots.score.family not in self.families:
             return f"score {type(slots.score).__name__}"
         if self.normalizers is not None and slots.normalizer.name not in self.normalizers:
@@ -74,7 +86,7 @@ class Kernel:
             return f"reweighter {type(slots.reweighter).__name__}"
         if not self.drops_out and slots.dropout:
             return f"dropout={slots.dropout}"
-        if not self.learns_bias and slots.bias is not None and slots.bias.requires_grad:
+        if not self.learns_bias and slots.bias is not None and _learns(slots.bias):
             return "a bias that needs a gradient"
         return None
 
@@ -89,11 +101,18 @@ class Kernel:
     def cost(self, work: Work) -> tuple[int, int]:
         """Operations and bytes of this work."""
         rows = work.leading.numel() * work.query.shape[-2]
-        pairs = rows * work.key.shape[-2]
+        share = 1.0 if work.tiles is None else work.tiles.share
+        pairs = round(rows * work.key.shape[-2] * share)
         per_pair, held = work.slots.score.pair_cost(work.key.shape[-1])
         operations = pairs * (per_pair + 2 * work.value.shape[-1] + 5)  # 5: mask and softmax
         item = max(work.query.element_size(), 4)
         return operations, item * (pairs * (held + 1) if self.holds_pairs else rows)
+
+
+def _learns(bias: Tensor | Placed) -> bool:
+    if isinstance(bias, Placed):
+        return any(parameter.requires_grad for parameter in bias.bias.parameters())
+    return bias.requires_grad
 
 
 def _scaled(number: float, step: int, unit: str) -> str:

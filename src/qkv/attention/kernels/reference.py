@@ -18,7 +18,10 @@ if TYPE_CHECKING:
 def run(work: Work) -> Attended:
     """score, mask and bias, normalise, reweight, read."""
     slots, seen = work.slots, work.visible
-    energies = slots.score(work.query, work.key)
+    if work.pairs is None:
+        energies = slots.score(work.query, work.key)
+    else:
+        energies = slots.score.at(work.query, work.key, work.pairs)
     if slots.bias is not None:
         energies = energies + slots.bias
     if seen is not None:

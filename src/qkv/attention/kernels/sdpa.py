@@ -53,6 +53,7 @@ def _with_lost_rows(query: Tensor, context: Tensor) -> Tensor:
 def _mask(work: Work) -> Tensor | None:
     """One tensor for both: True = may meet, or the bias with -inf where not."""
     seen, bias = work.visible, work.slots.bias
+    assert bias is None or isinstance(bias, Tensor)
     if bias is None:
         return None if seen is None else seen.allowed
     bias = bias.to(work.query.dtype)

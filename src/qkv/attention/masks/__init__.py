@@ -26,6 +26,7 @@ MASKS = {
     "block": "qkv.attention.masks.block:Block",
     "global_": "qkv.attention.masks.global_:Global",
     "random": "qkv.attention.masks.random:Random",
+    "around": "qkv.attention.masks.around:Around",
 }
 PATTERNS = {
     "sparse_transformer_strided": "qkv.attention.masks.patterns:sparse_transformer_strided",

@@ -10,8 +10,10 @@ import torch
 from qkv.attention.masks.pattern import Pattern, positive
 
 if TYPE_CHECKING:
-    from jaxtyping import Bool
+    from jaxtyping import Bool, Int
     from torch import Tensor
+
+    from qkv.attention.masks.reach import Blocks, Reach
 
 
 @dataclass(frozen=True)
@@ -26,12 +28,21 @@ class Block(Pattern):
     def __post_init__(self) -> None:
         positive("block", "size", self.length)
 
-    def tensor(
-        self, queries: int, keys: int, device: torch.device | None = None
-    ) -> Bool[Tensor, "T S"]:
+    def rule(
+        self, query: Int[Tensor, "*any T 1"], key: Int[Tensor, "*any S"], keys: int
+    ) -> Bool[Tensor, "*any T S"]:
         """Squares along the diagonal."""
-        query, key = (torch.arange(n, device=device) // self.length for n in (queries, keys))
-        return query.unsqueeze(-1) == key
+        return query // self.length == key // self.length
+
+    def reach(self, blocks: Blocks) -> Reach | None:
+        """From the start of the first query's square to the end of the last one's."""
+        begin = blocks.first // self.length * self.length
+        end = ((blocks.first + blocks.size - 1) // self.length + 1) * self.length
+        width = int((end - begin).amax())
+        if width >= blocks.keys:
+            return None
+        across = begin + torch.arange(width, device=blocks.device)
+        return blocks.reach(across.masked_fill(across >= end, -1))
 
     def forbids_nothing(self, queries: int, keys: int) -> bool:
         """Whether all are in the first block."""

@@ -13,6 +13,9 @@ from qkv.attention.masks.mask import Mask, align
 if TYPE_CHECKING:
     from jaxtyping import Bool, Int
 
+    from qkv.attention.masks.pairs import Pairs
+    from qkv.attention.masks.reach import Blocks, Reach
+
 
 @dataclass(frozen=True, eq=False)
 class _Pair(Mask):
@@ -51,6 +54,17 @@ class And(_Pair):
         left, right = (m.tensor(queries, keys, device) for m in (self.left, self.right))
         return torch.logical_and(*_same_rank(left, right, core=2))
 
+    def pairs(self, pairs: Pairs) -> Bool[Tensor, "*tile rows columns"]:
+        """Where both are True."""
+        return self.left.pairs(pairs) & self.right.pairs(pairs)
+
+    def reach(self, blocks: Blocks) -> Reach | None:
+        """As far as the one that reaches less far."""
+        left, right = self.left.reach(blocks), self.right.reach(blocks)
+        if left is None or right is None:
+            return right if left is None else left
+        return min(left, right, key=lambda reach: reach.cost)
+
     def forbids_nothing(self, queries: int, keys: int) -> bool:
         """Whether neither rule forbids anything."""
         return self.left.forbids_nothing(queries, keys) and self.right.forbids_nothing(
@@ -82,6 +96,15 @@ class Or(_Pair):
         """Where one is True."""
         left, right = (m.tensor(queries, keys, device) for m in (self.left, self.right))
         return torch.logical_or(*_same_rank(left, right, core=2))
+
+    def pairs(self, pairs: Pairs) -> Bool[Tensor, "*tile rows columns"]:
+        """Where one is True."""
+        return self.left.pairs(pairs) | self.right.pairs(pairs)
+
+    def reach(self, blocks: Blocks) -> Reach | None:
+        """As far as both together."""
+        left, right = self.left.reach(blocks), self.right.reach(blocks)
+        return None if left is None or right is None else left | right
 
     def forbids_nothing(self, queries: int, keys: int) -> bool:
         """Whether one rule forbids nothing."""
@@ -120,6 +143,10 @@ class Not(Mask):
     ) -> Bool[Tensor, "*batch T S"]:
         """Where the rule is False."""
         return ~self.mask.tensor(queries, keys, device)
+
+    def pairs(self, pairs: Pairs) -> Bool[Tensor, "*tile rows columns"]:
+        """Where the rule is False."""
+        return ~self.mask.pairs(pairs)
 
     def reachable(
         self, keys: int, device: torch.device | None = None

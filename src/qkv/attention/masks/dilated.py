@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from qkv.attention.masks.pattern import Pattern, distance, positive
+from qkv.attention.masks.pattern import Pattern, positive
 
 if TYPE_CHECKING:
-    from jaxtyping import Bool
+    from jaxtyping import Bool, Int
     from torch import Tensor
+
+    from qkv.attention.masks.reach import Blocks, Reach
 
 
 @dataclass(frozen=True)
@@ -28,12 +30,19 @@ class Dilated(Pattern):
         positive("dilated", "width", self.width)
         positive("dilated", "step", self.step)
 
-    def tensor(
-        self, queries: int, keys: int, device: torch.device | None = None
-    ) -> Bool[Tensor, "T S"]:
+    def rule(
+        self, query: Int[Tensor, "*any T 1"], key: Int[Tensor, "*any S"], keys: int
+    ) -> Bool[Tensor, "*any T S"]:
         """Every step-th diagonal near the middle one."""
-        apart = distance(queries, keys, device)
+        apart = key - query
         return (apart.abs() <= self.width * self.step) & (apart % self.step == 0)
+
+    def reach(self, blocks: Blocks) -> Reach | None:
+        """The diagonals of a block, each as wide as it is high."""
+        middle = torch.arange(-self.width, self.width + 1, device=blocks.device) * self.step
+        rows = torch.arange(blocks.size, device=blocks.device)
+        across = (middle.unsqueeze(-1) + rows).unique()
+        return blocks.reach(blocks.first + across) if len(across) < blocks.keys else None
 
     def forbids_nothing(self, queries: int, keys: int) -> bool:
         """Whether nothing is too far, and nothing falls in a gap."""

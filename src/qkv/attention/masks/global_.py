@@ -14,6 +14,8 @@ from qkv.attention.masks.pattern import Pattern
 if TYPE_CHECKING:
     from jaxtyping import Bool, Int
 
+    from qkv.attention.masks.reach import Blocks, Reach
+
 
 @dataclass(frozen=True)
 class Global(Pattern):
@@ -41,21 +43,22 @@ class Global(Pattern):
             )
         return Global(tuple(sorted(set(given))))
 
-    def tensor(
-        self, queries: int, keys: int, device: torch.device | None = None
-    ) -> Bool[Tensor, "T S"]:
+    def rule(
+        self, query: Int[Tensor, "*any T 1"], key: Int[Tensor, "*any S"], keys: int
+    ) -> Bool[Tensor, "*any T S"]:
         """Whole rows and whole columns."""
-        query, key = (self._chosen(n, device) for n in (queries, keys))
-        return query.unsqueeze(-1) | key
+        chosen = torch.tensor(self.positions, device=query.device)
+        return torch.isin(query, chosen) | torch.isin(key, chosen)
+
+    def reach(self, blocks: Blocks) -> Reach | None:
+        """Everything for the queries at these positions, the keys there for all."""
+        chosen = torch.tensor(self.positions, device=blocks.device)
+        columns = blocks.reach(chosen.expand(blocks.count, -1))
+        return blocks.everything_for(chosen[chosen < blocks.queries], columns)
 
     def forbids_nothing(self, queries: int, keys: int) -> bool:
         """Whether every query is global, or every key."""
         return set(range(min(queries, keys))) <= set(self.positions)
-
-    def _chosen(self, length: int, device: torch.device | None) -> Bool[Tensor, " length"]:
-        chosen = torch.zeros(length, dtype=torch.bool, device=device)
-        chosen[[p for p in self.positions if p < length]] = True
-        return chosen
 
     def __repr__(self) -> str:
         return f"Mask.global_({list(self.positions)})"

@@ -13,6 +13,8 @@ from qkv.attention.masks.mask import Mask
 if TYPE_CHECKING:
     from jaxtyping import Bool, Int
 
+    from qkv.attention.masks.pairs import Pairs
+
 
 @dataclass(frozen=True, eq=False)
 class Keep(Mask):
@@ -41,6 +43,10 @@ class Keep(Mask):
                 "Mask.keep(mask[:, None, :]), or say Mask.lengths(n)"
             )
         return self.allowed.to(device)
+
+    def pairs(self, pairs: Pairs) -> Bool[Tensor, "*tile rows columns"]:
+        """The tensor's numbers at these pairs."""
+        return pairs.lookup(self.tensor(pairs.queries, pairs.keys, pairs.query.device))
 
     def reachable(
         self, keys: int, device: torch.device | None = None

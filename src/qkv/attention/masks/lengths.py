@@ -13,6 +13,8 @@ from qkv.attention.masks.mask import Mask
 if TYPE_CHECKING:
     from jaxtyping import Bool, Int
 
+    from qkv.attention.masks.pairs import Pairs
+
 
 @dataclass(frozen=True, eq=False)
 class Lengths(Mask):
@@ -48,6 +50,10 @@ class Lengths(Mask):
     ) -> Bool[Tensor, "batch 1 S"]:
         """One row a batch item."""
         return self.reachable(keys, device).unsqueeze(-2)
+
+    def pairs(self, pairs: Pairs) -> Bool[Tensor, "*tile rows columns"]:
+        """Whether the key stands before the end."""
+        return pairs.key < pairs.by_batch(self.n.to(pairs.key.device))
 
     def reachable(
         self, keys: int, device: torch.device | None = None

@@ -10,7 +10,10 @@ import torch
 from torch import Tensor
 
 if TYPE_CHECKING:
-    from jaxtyping import Bool, Int
+    from jaxtyping import Bool, Float, Int
+
+    from qkv.attention.masks.pairs import Pairs
+    from qkv.attention.masks.reach import Blocks, Reach
 
 
 class Mask(ABC):
@@ -96,6 +99,13 @@ class Mask(ABC):
 
         return Random(count, seed)
 
+    @staticmethod
+    def around(positions: Float[Tensor, "*batch queries"], width: int) -> Mask:
+        """Query i may meet key j when |j - positions[i]| <= width: local attention's window."""
+        from qkv.attention.masks.around import Around
+
+        return Around.of(positions, width)
+
     @property
     @abstractmethod
     def same_for_every_query(self) -> bool:
@@ -106,6 +116,17 @@ class Mask(ABC):
         self, queries: int, keys: int, device: torch.device | None = None
     ) -> Bool[Tensor, "*batch T S"]:
         """The rule as a tensor, at least 2-D, whose dimensions may be 1 where they stretch."""
+
+    @abstractmethod
+    def pairs(self, pairs: Pairs) -> Bool[Tensor, "*tile rows columns"]:
+        """The rule for some pairs only; sizes of 1 stretch."""
+
+    def reach(self, blocks: Blocks) -> Reach | None:
+        """Which keys each block of queries may meet; None where it may be most of them.
+
+        This is what lets attention leave out the rest unseen. It may say too much, not too little.
+        """
+        return None
 
     @abstractmethod
     def reachable(

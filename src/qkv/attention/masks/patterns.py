@@ -15,8 +15,10 @@ from qkv.attention.masks.mask import Mask
 from qkv.attention.masks.pattern import Pattern, positive
 
 if TYPE_CHECKING:
-    from jaxtyping import Bool
+    from jaxtyping import Bool, Int
     from torch import Tensor
+
+    from qkv.attention.masks.reach import Blocks, Reach
 
 
 def sparse_transformer_strided(stride: int) -> Mask:
@@ -66,11 +68,23 @@ class Summary(Pattern):
         """Yes: only the key's position counts."""
         return True
 
+    def rule(
+        self, query: Int[Tensor, "*any T 1"], key: Int[Tensor, "*any S"], keys: int
+    ) -> Bool[Tensor, "*any T S"]:
+        """Whole columns."""
+        met: Bool[Tensor, "*any S"] = key % self.step >= self.step - self.count
+        return met
+
     def tensor(
         self, queries: int, keys: int, device: torch.device | None = None
     ) -> Bool[Tensor, "1 S"]:
         """One row."""
         return self.reachable(keys, device).unsqueeze(0)
+
+    def reach(self, blocks: Blocks) -> Reach | None:
+        """The same few columns for all."""
+        columns = self.reachable(blocks.keys, blocks.device).nonzero().squeeze(-1)
+        return blocks.reach(columns.expand(blocks.count, -1)) if len(columns) else None
 
     def reachable(self, keys: int, device: torch.device | None = None) -> Bool[Tensor, " keys"]:
         """The ends of the blocks."""

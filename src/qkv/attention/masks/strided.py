@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from qkv.attention.masks.pattern import Pattern, distance, positive
+from qkv.attention.masks.pattern import Pattern, positive
 
 if TYPE_CHECKING:
-    from jaxtyping import Bool
+    from jaxtyping import Bool, Int
     from torch import Tensor
+
+    from qkv.attention.masks.reach import Blocks, Reach
 
 
 @dataclass(frozen=True)
@@ -26,11 +28,20 @@ class Strided(Pattern):
     def __post_init__(self) -> None:
         positive("strided", "step", self.step)
 
-    def tensor(
-        self, queries: int, keys: int, device: torch.device | None = None
-    ) -> Bool[Tensor, "T S"]:
+    def rule(
+        self, query: Int[Tensor, "*any T 1"], key: Int[Tensor, "*any S"], keys: int
+    ) -> Bool[Tensor, "*any T S"]:
         """Every step-th diagonal."""
-        return distance(queries, keys, device) % self.step == 0
+        return (key - query) % self.step == 0
+
+    def reach(self, blocks: Blocks) -> Reach | None:
+        """The keys that stand where one of the block's queries stands, each `step` apart."""
+        if blocks.size >= self.step:
+            return None
+        rows = torch.arange(blocks.size, device=blocks.device)
+        along = torch.arange(0, blocks.keys, self.step, device=blocks.device)
+        places = (blocks.first + rows) % self.step
+        return blocks.reach((places.unsqueeze(-1) + along).flatten(1))
 
     def forbids_nothing(self, queries: int, keys: int) -> bool:
         """Whether there are no gaps, or nothing to fall into one."""

@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from qkv.attention.masks.pattern import Pattern, distance
+from qkv.attention.masks.pattern import Pattern
 
 if TYPE_CHECKING:
-    from jaxtyping import Bool
+    from jaxtyping import Bool, Int
     from torch import Tensor
+
+    from qkv.attention.masks.reach import Blocks, Reach
 
 
 @dataclass(frozen=True)
@@ -35,12 +37,17 @@ class Window(Pattern):
                 "-left <= j - i <= right needs left + right >= 0"
             )
 
-    def tensor(
-        self, queries: int, keys: int, device: torch.device | None = None
-    ) -> Bool[Tensor, "T S"]:
+    def rule(
+        self, query: Int[Tensor, "*any T 1"], key: Int[Tensor, "*any S"], keys: int
+    ) -> Bool[Tensor, "*any T S"]:
         """A band along the diagonal."""
-        apart = distance(queries, keys, device)
+        apart = key - query
         return (apart >= -self.left) & (apart <= self.right)
+
+    def reach(self, blocks: Blocks) -> Reach | None:
+        """A band as high as a block."""
+        across = torch.arange(-self.left, blocks.size + self.right, device=blocks.device)
+        return blocks.reach(blocks.first + across) if len(across) < blocks.keys else None
 
     def reachable(self, keys: int, device: torch.device | None = None) -> Bool[Tensor, " keys"]:
         """Every key, but for the first ones when the window begins after the query."""

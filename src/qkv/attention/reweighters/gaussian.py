@@ -20,6 +20,9 @@ from qkv.attention.masks.mask import align
 if TYPE_CHECKING:
     from jaxtyping import Float
 
+    from qkv.attention.masks.pairs import Pairs
+    from qkv.attention.reweighters.reweighter import Reweighter
+
 
 @dataclass(frozen=True, eq=False)
 class Gaussian:
@@ -58,8 +61,27 @@ class Gaussian:
         if any(size not in (1, wanted) for size, wanted in pairs):
             raise self._misfit(weights)
         keys = torch.arange(weights.shape[-1], device=weights.device, dtype=weights.dtype)
-        apart = keys - positions.unsqueeze(-1)
-        return weights * torch.exp(-apart.square() / (2 * self.sigma**2))
+        return weights * self._closeness(keys - positions.unsqueeze(-1))
+
+    def at(self, pairs: Pairs) -> Reweighter:
+        """Return the same for these tiles of pairs.
+
+        Raises:
+            ValueError: the positions are for other queries.
+        """
+        if self.positions.dim() > pairs.leading + 1 or self.positions.shape[-1] not in (
+            1,
+            pairs.queries,
+        ):
+            raise ValueError(
+                f"Gaussian's positions {list(self.positions.shape)} do not fit {pairs.queries} "
+                "queries: they are [batch, queries] or [batch, heads, queries]"
+            )
+        closeness = self._closeness(pairs.key - pairs.of_queries(self.positions))
+        return lambda weights: weights * closeness.to(weights.dtype)
+
+    def _closeness(self, apart: Tensor) -> Tensor:
+        return torch.exp(-apart.square() / (2 * self.sigma**2))
 
     def _misfit(self, weights: Tensor) -> ValueError:
         return ValueError(

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     from jaxtyping import Float
     from torch import Tensor
+
+    from qkv.attention.masks.pairs import Pairs
 
 
 class Reweighter(Protocol):
@@ -19,3 +21,11 @@ class Reweighter(Protocol):
         self, weights: Float[Tensor, "*batch queries keys"]
     ) -> Float[Tensor, "*batch queries keys"]:
         """Return the new weights; they need not sum to 1."""
+
+
+@runtime_checkable
+class Positional(Reweighter, Protocol):
+    """A reweighter that looks at each pair alone, so that it can be asked about some of them."""
+
+    def at(self, pairs: Pairs) -> Reweighter:
+        """Return the same for these tiles of pairs."""

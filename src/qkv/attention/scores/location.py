@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from jaxtyping import Float
     from torch import Tensor
 
+    from qkv.attention.masks.pairs import Pairs
+
 _MAX_KEYS = 512  # where only a name is given, as in a config
 
 
@@ -56,14 +58,28 @@ class Location(Score):
         Raises:
             ValueError: more keys than it was built for.
         """
-        keys = prepared.shape[-2]
+        return self._all(query, prepared.shape[-2]) + at_least_float32(prepared).mT
+
+    def at(
+        self,
+        query: Float[Tensor, "*tile rows query_dim"],
+        prepared: Float[Tensor, "*tile columns 1"],
+        pairs: Pairs,
+    ) -> Float[Tensor, "*tile rows columns"]:
+        """Return the energies of the tiles' columns, wherever these stand among the keys."""
+        energies = self._all(query, pairs.keys)
+        shape = torch.broadcast_shapes(energies.shape[:-1], pairs.key.shape[:-1])
+        columns = pairs.key.expand(*shape, -1)
+        chosen = energies.expand(*shape, -1).gather(-1, columns)
+        return chosen + at_least_float32(prepared).mT
+
+    def _all(self, query: Tensor, keys: int) -> Tensor:
         if keys > self.max_keys:
             raise ValueError(
                 f"the Location score was built for max_keys={self.max_keys}, got {keys} keys: "
                 "build a larger one, or take a score that compares contents"
             )
-        energies = at_least_float32(self.project_query(query))[..., :keys]
-        return energies + at_least_float32(prepared).mT
+        return at_least_float32(self.project_query(query))[..., :keys]
 
     def pair_cost(self, width: int) -> tuple[int, int]:
         """One multiply-add a dimension of the query; one energy."""

@@ -11,6 +11,8 @@ from torch import Tensor, nn
 if TYPE_CHECKING:
     from jaxtyping import Float
 
+    from qkv.attention.masks.pairs import Pairs
+
 
 class Score(nn.Module, ABC):
     """e_ij = score(q_i, k_j). Abstract; it knows nothing of masks, kernels or models.
@@ -42,6 +44,11 @@ class Score(nn.Module, ABC):
         prepared: Float[Tensor, "*batch keys width"],
     ) -> Float[Tensor, "*batch queries keys"]:
         """Return the energies before mask and normaliser, float32 for half-precision input."""
+
+    def at(self, query: Tensor, prepared: Tensor, pairs: Pairs) -> Tensor:
+        """Return the energies of tiles, whose keys are some of all: most scores ask no more."""
+        energies: Tensor = self(query, prepared)
+        return energies
 
     @abstractmethod
     def pair_cost(self, width: int) -> tuple[int, int]:

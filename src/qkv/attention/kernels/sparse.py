@@ -1,0 +1,102 @@
+"""Sparse attention (Child et al. 2019; Beltagy, Peters and Cohan 2020): only tiles that may meet.
+
+Each block of queries meets the keys that were gathered for it, by the kernel that suits such a
+small dense attention; so every score, normaliser and question works here as it does there.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from qkv.attention.biases.position_bias import Placed
+from qkv.attention.masks.pairs import tile_axis
+from qkv.attention.masks.visible import visible
+from qkv.attention.result import Attended
+from qkv.attention.reweighters.reweighter import Positional
+
+if TYPE_CHECKING:
+    from qkv.attention.slots import Slots
+    from qkv.attention.tiles import Tile
+    from qkv.attention.work import Work
+
+
+def run(work: Work) -> Attended:
+    """Attend in the blocks, and then in the queries that meet every key; put them together."""
+    assert work.tiles is not None
+    (blocks, allowed), *whole = work.tiles
+    out = _attend(work, blocks, allowed)
+    for tile, allowed in whole:
+        assert tile.rows is not None
+        some = _attend(work, tile, allowed)
+        out = Attended(
+            out.context.index_copy(-2, tile.rows, some.context),
+            _put(out.weights, tile.rows, some.weights, -2),
+            _put(out.log_normalizer, tile.rows, some.log_normalizer, -1),
+            _put(out.log_prob, tile.rows, some.log_prob, -1),
+        )
+    return out
+
+
+def tile_work(work: Work, tile: Tile, allowed: Tensor) -> Work:
+    """Return the small dense attention of one group of tiles."""
+    slots = tile_slots(work.slots, tile)
+    if isinstance(slots.bias, Tensor):
+        forbidden = torch.isneginf(slots.bias)
+        allowed = allowed & ~forbidden if bool(forbidden.any()) else allowed
+    seen = visible(allowed)
+    query, key, value = tile.of_queries(work.query), tile.of_keys(work.key), None
+    value = key if work.value is work.key else tile.of_keys(work.value)
+    if seen is not None:
+        own = value is not key
+        query, key = seen.hide_rows(query), seen.hide_columns(key)
+        value = seen.hide_columns(value) if own else key
+    axis = tile_axis(len(work.leading))
+    leading = (*work.leading[:axis], tile.count, *work.leading[axis:])
+    return replace(
+        work,
+        slots=slots,
+        query=query,
+        key=key,
+        value=value,
+        visible=seen,
+        leading=torch.Size(leading),
+        tiles=None,
+        pairs=tile.pairs,
+    )
+
+
+def tile_slots(slots: Slots, tile: Tile) -> Slots:
+    """Cut what speaks of positions."""
+    bias, reweighter = slots.bias, slots.reweighter
+    if isinstance(bias, Placed):
+        bias = bias.at(tile.pairs)
+    elif bias is not None:
+        bias = tile.pairs.lookup(bias if bias.dim() > 1 else bias.unsqueeze(0), right=True)
+    if isinstance(reweighter, Positional):
+        reweighter = reweighter.at(tile.pairs)
+    return replace(slots, bias=bias, reweighter=reweighter)
+
+
+def _attend(work: Work, tile: Tile, allowed: Tensor) -> Attended:
+    from qkv.attention.kernels import choose
+
+    small = tile_work(work, tile, allowed)
+    out = choose("auto", small).run(small)
+    return Attended(
+        tile.back(out.context),
+        None if out.weights is None else tile.scatter(out.weights),
+        None if out.log_normalizer is None else _row(tile, out.log_normalizer),
+        None if out.log_prob is None else _row(tile, out.log_prob),
+    )
+
+
+def _row(tile: Tile, rows: Tensor) -> Tensor:
+    return tile.back(rows.unsqueeze(-1)).squeeze(-1)
+
+
+def _put(all_: Tensor | None, rows: Tensor, some: Tensor | None, axis: int) -> Tensor | None:
+    return None if all_ is None or some is None else all_.index_copy(axis, rows, some)

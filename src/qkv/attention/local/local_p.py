@@ -1,0 +1,59 @@
+"""Predictive local attention, local-p (Luong, Pham and Manning 2015, section 3.2).
+
+    p_t = S sigmoid(v_p . tanh(W_p h_t))                                        (eq. 9)
+    a_t(s) = align(h_t, h_s) exp(-(s - p_t)^2 / (2 sigma^2)),   sigma = D / 2   (eq. 10)
+
+over the keys s in [p_t - D, p_t + D]. Not renormalised after the Gaussian, as in the paper.
+Differs from the paper: keys count from 0.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Self
+
+import torch
+from torch import nn
+
+from qkv.attention.local.local import Local, Placement
+from qkv.attention.masks.mask import Mask
+from qkv.attention.reweighters.gaussian import Gaussian
+
+if TYPE_CHECKING:
+    from jaxtyping import Float, Int
+    from torch import Tensor
+
+
+class LocalP(Local):
+    """The query says where to look; the Gaussian lets that be learned.
+
+    Parameters: W_p [hidden, query_dim], v_p [hidden]. Without `hidden` it is query_dim, as in the
+    paper.
+    """
+
+    def __init__(self, query_dim: int, window: int, hidden: int | None = None) -> None:
+        super().__init__(window)
+        hidden = query_dim if hidden is None else hidden
+        self.project_query = nn.Linear(query_dim, hidden, bias=False)
+        self.v = nn.Parameter(torch.empty(hidden).uniform_(-(hidden**-0.5), hidden**-0.5))
+
+    @classmethod
+    def sized(cls, query_dim: int, window: int) -> Self:
+        """Build one for queries of this width."""
+        return cls(query_dim, window)
+
+    def forward(
+        self,
+        query: Float[Tensor, "*batch queries query_dim"],
+        positions: Int[Tensor, " queries"],
+        lengths: Int[Tensor, "*batch"],
+    ) -> Placement:
+        """A window around the position that each query points at, and a Gaussian on it."""
+        predicted = self.positions(query, lengths)
+        return Placement(Mask.around(predicted, self.window), Gaussian(predicted, self.window / 2))
+
+    def positions(
+        self, query: Float[Tensor, "*batch queries query_dim"], lengths: Int[Tensor, "*batch"]
+    ) -> Float[Tensor, "*batch queries"]:
+        """Return p_t, in [0, S]."""
+        share = torch.sigmoid(torch.tanh(self.project_query(query)) @ self.v)
+        return share * lengths.unsqueeze(-1).to(share.dtype)

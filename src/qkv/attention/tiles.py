@@ -1,0 +1,221 @@
+"""Attention that leaves out what a mask forbids: which tiles there are, and what they hold.
+
+Neighbouring queries form a block; all keys that one of them may meet are gathered; what is left
+is a small dense attention a block. No [queries, keys] matrix exists, forward or backward, and
+lengths need divide nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from qkv.attention.masks.pairs import Pairs, beside_tiles, tile_axis
+from qkv.attention.masks.reach import Blocks, Reach
+from qkv.attention.masks.visible import hide
+
+if TYPE_CHECKING:
+    from jaxtyping import Bool, Int, Shaped
+
+    from qkv.attention.masks.mask import Mask
+
+SIZES = (128, 32, 8, 1)
+"""Queries a block may have: many share the keys they gather, few leave more keys out."""
+GATHER = 16
+"""What it costs to gather a key and its value, in pairs computed (measured at width 64)."""
+WORTH = 0.5
+"""Tiles are worth it when they cost this share of all pairs, or less (measured)."""
+SMALLEST = 2**14
+"""With fewer pairs a head than this, finding the tiles costs more than they save (measured)."""
+
+
+@dataclass(frozen=True, eq=False)
+class Tile:
+    """One group of equal tiles: blocks of neighbouring queries, or the queries that meet all keys.
+
+    rows: the queries that are not neighbours; None for blocks of all queries, one after another.
+    size: queries a tile.
+    """
+
+    pairs: Pairs
+    rows: Int[Tensor, " chosen"] | None
+    size: int
+
+    @property
+    def count(self) -> int:
+        """How many tiles."""
+        return 1 if self.rows is not None else -(-self.pairs.queries // self.size)
+
+    def of_queries(
+        self, tensor: Shaped[Tensor, "*batch queries width"]
+    ) -> Shaped[Tensor, "*tile rows width"]:
+        """Cut [batch, heads, queries, ...] into the tiles' rows; what is missing is 0."""
+        if self.rows is not None:
+            return tensor.index_select(-2, self.rows).unsqueeze(self._axis)
+        missing = self.count * self.size - self.pairs.queries
+        padded = torch.nn.functional.pad(tensor, (0, 0, 0, missing)) if missing else tensor
+        return padded.unflatten(-2, (self.count, self.size)).movedim(-3, self._axis)
+
+    def of_keys(
+        self, tensor: Shaped[Tensor, "*batch keys width"]
+    ) -> Shaped[Tensor, "*tile columns width"]:
+        """Gather the tiles' columns from [batch, heads, keys, ...]."""
+        columns = self.pairs.key.squeeze(-2)
+        if self.rows is not None:
+            return tensor.unsqueeze(self._axis)
+        if all(n == self._axis or size == 1 for n, size in enumerate(columns.shape[:-1])):
+            flat = tensor.index_select(-2, columns.flatten())
+            return flat.unflatten(-2, (self.count, -1)).movedim(-3, self._axis)
+        index = []
+        for n, size in enumerate(tensor.shape[:-2]):
+            axes = [1] * columns.dim()
+            axes[beside_tiles(n, self.pairs.leading)] = size
+            index.append(torch.arange(size, device=tensor.device).reshape(axes))
+        return tensor[(*index, columns)]
+
+    def back(
+        self, tiles: Shaped[Tensor, "*tile rows width"]
+    ) -> Shaped[Tensor, "*batch rows width"]:
+        """Put the tiles' rows one after another again."""
+        rows = tiles.movedim(self._axis, -3).flatten(-3, -2)
+        return rows if self.rows is not None else rows[..., : self.pairs.queries, :]
+
+    def scatter(
+        self, tiles: Shaped[Tensor, "*tile rows columns"]
+    ) -> Shaped[Tensor, "*batch rows keys"]:
+        """Put the tiles' columns where they belong in all keys; the rest is 0."""
+        pairs = self.pairs
+        columns = torch.where(pairs.real, pairs.key, pairs.keys).expand(tiles.shape)
+        whole = tiles.new_zeros(*tiles.shape[:-1], pairs.keys + 1).scatter(-1, columns, tiles)
+        return self.back(whole[..., :-1])
+
+    def met(self, allowed: Bool[Tensor, "*tile rows columns"]) -> Bool[Tensor, "*batch keys"]:
+        """Which keys one of the tiles' rows may meet."""
+        flags = allowed.any(-2)
+        columns = torch.where(self.pairs.real, self.pairs.key, self.pairs.keys).squeeze(-2)
+        columns, flags = torch.broadcast_tensors(columns, flags)
+        columns, flags = (part.movedim(self._axis, -2).flatten(-2) for part in (columns, flags))
+        counts = torch.zeros(
+            (*flags.shape[:-1], self.pairs.keys + 1), dtype=torch.int32, device=flags.device
+        )
+        return counts.scatter_add(-1, columns, flags.int())[..., :-1] > 0
+
+    @property
+    def _axis(self) -> int:
+        return tile_axis(self.pairs.leading)
+
+
+@dataclass(frozen=True, eq=False)
+class Tiles:
+    """All of one attention: blocks of queries, and perhaps some queries that meet every key.
+
+    groups: each with its mask, the pairs that may meet.
+    """
+
+    groups: tuple[tuple[Tile, Bool[Tensor, "*tile rows columns"]], ...]
+
+    @property
+    def sample(self) -> Bool[Tensor, "*batch 1 1"]:
+        """A pair of each batch item and head, whose shape says how many of these the mask has."""
+        tile, allowed = self.groups[0]
+        return tile.back(allowed[..., :1, :1])[..., :1, :]
+
+    @property
+    def share(self) -> float:
+        """The share of all pairs that is computed."""
+        done = sum(t.count * allowed.shape[-2] * allowed.shape[-1] for t, allowed in self)
+        pairs = self.groups[0][0].pairs
+        return done / (pairs.queries * pairs.keys)
+
+    @cached_property
+    def dead(self) -> Bool[Tensor, "*batch queries 1"] | None:
+        """The queries that may meet nothing; None when there are none."""
+        living = None
+        for tile, allowed in self:
+            part = tile.back(allowed.any(-1, keepdim=True))
+            living = part if living is None else living.index_copy(-2, _rows(tile), part)
+        assert living is not None
+        return None if bool(living.all()) else ~living
+
+    @cached_property
+    def hidden(self) -> Bool[Tensor, "*batch keys"] | None:
+        """The keys that no query may meet; None when there are none."""
+        met = None
+        for tile, allowed in self:
+            part = tile.met(allowed)
+            met = part if met is None else met | part
+        assert met is not None
+        return None if bool(met.all()) else ~met
+
+    def hide_columns(self, key: Tensor) -> Tensor:
+        """Empty the keys or values that nobody may meet."""
+        return key if self.hidden is None else hide(key, self.hidden)
+
+    def __iter__(self) -> Iterator[tuple[Tile, Tensor]]:
+        """Each group of tiles and its mask."""
+        return iter(self.groups)
+
+
+def _rows(tile: Tile) -> Tensor:
+    assert tile.rows is not None
+    return tile.rows
+
+
+def lay_out(
+    mask: Mask, queries: int, keys: int, leading: int, device: torch.device, *, ask: bool
+) -> Tiles | None:
+    """Find the tiles of a mask; None where all pairs at once are as good, or nothing is known.
+
+    ask: the caller insists on tiles, however little they save.
+    """
+    if not ask and (queries * keys < SMALLEST or mask.forbids_nothing(queries, keys)):
+        return None
+    found = None
+    for size in SIZES:
+        blocks = Blocks(size, queries, keys, leading, device)
+        reach = mask.reach(blocks)
+        if reach is None:
+            continue
+        cost = reach.cost * (size + GATHER) + (
+            0 if reach.whole is None else len(reach.whole) * keys
+        )
+        if found is None or cost < found[0]:
+            found = cost, blocks, reach
+    if found is None or not (ask or found[0] <= WORTH * queries * keys):
+        return None
+    return _drawn(mask, *found[1:])
+
+
+def _drawn(mask: Mask, blocks: Blocks, reach: Reach) -> Tiles:
+    rows = blocks.first + torch.arange(blocks.size, device=blocks.device)
+    axes = [1] * (blocks.leading + 1)
+    axes[tile_axis(blocks.leading)] = blocks.count
+    query = rows.reshape(*axes, blocks.size, 1)
+    groups = [_group(mask, blocks, query, reach.keys.unsqueeze(-2), None)]
+    if reach.whole is not None and len(reach.whole):
+        every = torch.arange(blocks.keys, device=blocks.device)
+        one = (1,) * (blocks.leading + 1)
+        query = reach.whole.reshape(*one, -1, 1)
+        groups.append(_group(mask, blocks, query, every.reshape(*one, 1, -1), reach.whole))
+    return Tiles(tuple(groups))
+
+
+def _group(
+    mask: Mask, blocks: Blocks, query: Tensor, key: Tensor, rows: Tensor | None
+) -> tuple[Tile, Tensor]:
+    real = key < blocks.keys
+    pairs = Pairs(
+        query.clamp(max=blocks.queries - 1),
+        key.masked_fill(~real, 0),
+        blocks.queries,
+        blocks.keys,
+        real,
+    )
+    allowed = mask.pairs(pairs) & real
+    shape = (*allowed.shape[:-2], query.shape[-2], key.shape[-1])
+    return Tile(pairs, rows, blocks.size), allowed.expand(shape)
