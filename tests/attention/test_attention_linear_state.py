@@ -139,6 +139,10 @@ def test_half_precision_is_summed_in_float32():
         (lambda s, k: s.append(k.double()), r"sums in torch\.float32, got rows of torch\.float64"),
         (lambda s, k: s.read(k.double()), "convert them"),
         (lambda s, k: s.append(k, k[:, :, 1:]), "every key needs a value"),
+        (lambda s, k: s.append(k).append(k[:, :2]), r"batch and heads \[2, 3\], got rows \[2, 2"),
+        (lambda s, k: s.append(k).read(k[:, :2]), "before .* equal or 1"),
+        (lambda s, k: s.append(k, mask=Mask.lengths(torch.ones(3).long())), "do not fit"),
+        (lambda s, k: s.read(k[0, 0, 0]), "query is"),
     ],
 )
 def test_what_a_state_cannot_take_is_refused(call, message):

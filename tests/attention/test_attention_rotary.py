@@ -78,14 +78,15 @@ def test_the_layout_of_llama_differs_by_a_permutation_of_dimensions():
 
 
 def test_half_precision_is_rotated_in_float32_however_far_the_position():
-    x = torch.randn(2, 3, 4)
+    x = torch.randn(2, 31, 4)
     for dtype in (torch.float16, torch.bfloat16):
         rounded = x.to(dtype)
         out = Rotary(4)(rounded, 60_000)
         want = Rotary(4)(rounded.double(), 60_000)
-        u = torch.finfo(dtype).eps
         assert out.dtype == dtype
-        assert_close(out.double(), want, atol=(u + 4 * 1.2e-7) * 2 * x.abs().max().item(), rtol=0)
+        # Two products and a sum in float32, and one rounding to what is stored.
+        atol = 2 * 3 * 1.2e-7 * x.abs().max().item()
+        assert_close(out.double(), want, atol=atol, rtol=0.51 * torch.finfo(dtype).eps)
 
 
 def test_rotation_is_differentiable_and_later_rows_of_a_cache_are_rotated_alike():

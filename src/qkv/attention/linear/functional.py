@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Literal
 
 from qkv.attention.checks import check_inputs
 from qkv.attention.linear.features import build
-from qkv.attention.linear.prepared import attend, prepare, raised
+from qkv.attention.linear.prepared import attend, prepare
+from qkv.attention.linear.state import raised
 
 if TYPE_CHECKING:
     from jaxtyping import Float

@@ -8,17 +8,20 @@ from typing import TYPE_CHECKING, Literal
 import torch
 from torch import Tensor
 
-from qkv.attention.checks import check_inputs, check_need, check_pairs, leading_shape
+from qkv.attention.checks import check_inputs, check_need, leading_shape
 from qkv.attention.linear.chunks import causal, similarities
 from qkv.attention.linear.features.feature_map import Mapped
-from qkv.attention.linear.rule import Rule, read
+from qkv.attention.linear.rule import Rule
 from qkv.attention.linear.state import (
     LinearState,
+    aligned,
     check_dim,
     chosen,
     divided,
     full_precision,
+    leading_of,
     mapped_pairs,
+    raised,
 )
 from qkv.attention.scores.score import at_least_float32
 
@@ -66,17 +69,11 @@ def prepare(
         ValueError: shapes that do not fit, or a mask that linear attention cannot follow.
     """
     value = key if value is None else value
-    check_inputs(key, key, value)
-    check_pairs(key, value)
+    key, value, rule = aligned(key, value, mask)
     check_dim(features, key)
-    dimensions, keys = max(key.dim(), value.dim()), key.shape[-2]
-    key, value = raised(key, dimensions), raised(value, dimensions)
-    rule = read(mask, keys, dimensions - 2, key.device)
+    keys = key.shape[-2]
     hide = rule if queries is None else rule.narrowed(queries, keys, key.device)
-    given = {"key": key, "value": value}
-    if hide.keep is not None:
-        given["mask"] = hide.keep.unsqueeze(-1)
-    leading = leading_shape(given)
+    leading = leading_of(key, value, hide)
     with full_precision(key):
         mapped, value = mapped_pairs(features, key, value, hide)
         state = LinearState.empty(
@@ -134,12 +131,6 @@ def _weights(query: Mapped, prepared: PreparedLinear) -> Tensor:
     similar, _ = similarities(query, prepared.key, may)
     total = similar.sum(-1, keepdim=True)
     return similar / total.masked_fill(total == 0, 1)
-
-
-def raised(tensor: Tensor, dimensions: int) -> Tensor:
-    """Add leading dimensions of 1, so that every tensor has as many."""
-    missing = dimensions - tensor.dim()
-    return tensor[(None,) * missing] if missing > 0 else tensor
 
 
 def _check_query(state: LinearState, query: Tensor) -> None:

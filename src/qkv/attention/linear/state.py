@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from qkv.attention.checks import check_inputs, check_pairs
+from qkv.attention.checks import check_inputs, check_pairs, leading_shape
 from qkv.attention.linear.features.feature_map import Mapped
 from qkv.attention.linear.rule import Rule, read
 from qkv.attention.result import Attended
@@ -80,16 +80,15 @@ class LinearState:
             ValueError: shapes that do not fit, or a mask that tells queries apart.
         """
         value = key if value is None else value
-        check_inputs(key, key, value)
-        check_pairs(key, value)
-        self._check_widths(key, value)
-        rule = read(mask, key.shape[-2], key.dim() - 2, key.device)
+        key, value, rule = aligned(key, value, mask)
+        self._check(key, value)
         if rule.offset is not None:
             raise ValueError(
                 f"a state knows no queries, so it takes no {mask!r}: append the keys that the "
                 "next query meets, then read. Mask.lengths, or a keep or drop mask with one row "
                 "for all queries, hides padding"
             )
+        leading_of(key, value, rule)
         with full_precision(key):
             return self.absorb(*mapped_pairs(self.features, key, value, rule))
 
@@ -118,7 +117,8 @@ class LinearState:
                 f"a state gives need='context' or 'stats', got {need!r}: it keeps sums, not keys; "
                 "linear_attend(..., need='weights') has them"
             )
-        self._check_widths(query, None)
+        check_inputs(query, query, query)
+        self._check(query, None)
         dead = self.log_scale == torch.finfo(self.log_scale.dtype).min
         with full_precision(query):
             mapped = self.features(at_least_float32(query).masked_fill(dead, 0))
@@ -140,12 +140,18 @@ class LinearState:
         """The state that state_dict() wrote, to go on from."""
         return LinearState(features, tensors["sums"], tensors["log_scale"])
 
-    def _check_widths(self, rows: Tensor, value: Tensor | None) -> None:
+    def _check(self, rows: Tensor, value: Tensor | None) -> None:
         check_dim(self.features, rows)
         if torch.promote_types(rows.dtype, torch.float32) != self.sums.dtype:
             raise ValueError(
                 f"the state sums in {self.sums.dtype}, got rows of {rows.dtype}: convert them, or "
                 "make it with their dtype, LinearState.empty(..., dtype=key.dtype)"
+            )
+        sizes = zip(reversed(self.sums.shape[:-2]), reversed(rows.shape[:-2]), strict=False)
+        if any(own != given and 1 not in (own, given) for own, given in sizes):
+            raise ValueError(
+                f"the state is of batch and heads {list(self.sums.shape[:-2])}, got rows "
+                f"{list(rows.shape)}: before [time, dim] they are equal or 1"
             )
         width, value_dim = self.sums.shape[-2], self.sums.shape[-1] - 1
         if self.features.width(rows.shape[-1]) != width:
@@ -168,6 +174,37 @@ def check_dim(features: FeatureMap, rows: Tensor) -> None:
             f"{type(features).__name__} was built for queries and keys of width {features.dim}, "
             f"got {rows.shape[-1]}"
         )
+
+
+def aligned(key: Tensor, value: Tensor, mask: Mask | None) -> tuple[Tensor, Tensor, Rule]:
+    """Keys and values with equally many dimensions, and what the mask means to them.
+
+    Raises:
+        ValueError: keys and values that do not fit, or a mask that cannot be followed.
+    """
+    check_inputs(key, key, value)
+    check_pairs(key, value)
+    dimensions = max(key.dim(), value.dim())
+    rule = read(mask, key.shape[-2], dimensions - 2, key.device)
+    return raised(key, dimensions), raised(value, dimensions), rule
+
+
+def leading_of(key: Tensor, value: Tensor, rule: Rule) -> torch.Size:
+    """Batch and heads of the sums.
+
+    Raises:
+        ValueError: sizes that are neither equal nor 1.
+    """
+    given = {"key": key, "value": value}
+    if rule.keep is not None and rule.keep.dim() > 1:
+        given["keep"] = rule.keep.unsqueeze(-1)
+    return leading_shape(given)
+
+
+def raised(tensor: Tensor, dimensions: int) -> Tensor:
+    """Add leading dimensions of 1, so that every tensor has as many."""
+    missing = dimensions - tensor.dim()
+    return tensor[(None,) * missing] if missing > 0 else tensor
 
 
 def mapped_pairs(
