@@ -9,7 +9,7 @@ import torch
 from torch.testing import assert_close
 
 import qkv
-from qkv.attention.biases import BIASES, ALiBi, RelativeBuckets, build
+from qkv.attention.biases import BIASES, ALiBi, Relative, RelativeBuckets, build
 
 
 def test_alibi_equals_its_equation_pair_by_pair():
@@ -57,6 +57,17 @@ def test_relative_buckets_are_t5s_for_every_distance(bidirectional, buckets, far
         assert bias[:, i, j].tolist() == [bucket, bucket + 100, bucket + 200]
 
 
+@pytest.mark.parametrize(("farthest", "offset"), [(1, 0), (3, 0), (3, 2), (30, -4)])
+def test_relative_equals_its_equation_pair_by_pair(farthest, offset):
+    """B[clip(j - i - offset, -k, k), h], a row of the table from -k to k."""
+    module = Relative(3, farthest)
+    torch.nn.init.normal_(module.table)
+    bias = module(5, 7, offset)
+    for h, i, j in [(h, i, j) for h in range(3) for i in range(5) for j in range(7)]:
+        distance = min(max(j - i - offset, -farthest), farthest)
+        assert bias[h, i, j] == module.table[farthest + distance, h]
+
+
 @pytest.mark.parametrize("name", BIASES)
 def test_a_bias_fits_attention_and_a_later_query_gets_its_row(name):
     module = build(name, heads=3).double()
@@ -72,6 +83,15 @@ def test_a_bias_fits_attention_and_a_later_query_gets_its_row(name):
     assert_close(qkv.attend(x, memory, bias=bias).context, expected @ memory)
 
 
+def test_relative_starts_at_zero_and_only_distances_that_occur_learn():
+    module = Relative(3, 16)
+    assert not module(4, 4).any()
+    x = torch.randn(2, 3, 4, 5)
+    qkv.attend(x, x, bias=module(4, 4)).context.square().sum().backward()
+    assert module.table.grad[13:20].any(-1).all()
+    assert not module.table.grad[:13].any() and not module.table.grad[20:].any()
+
+
 def test_buckets_start_at_zero_and_learn():
     module = RelativeBuckets(3)
     assert not module(4, 4).any()
@@ -84,6 +104,7 @@ def test_buckets_start_at_zero_and_learn():
     ("make", "message"),
     [
         (lambda: ALiBi(0), "heads is 1 or more, got 0"),
+        (lambda: Relative(2, 0), "max_distance of 1 or more, got 0"),
         (lambda: RelativeBuckets(2, 5), "even number"),
         (lambda: RelativeBuckets(2, 2), "2 buckets a side"),
         (lambda: RelativeBuckets(2, 32, 8), "beyond the 8 that have one each"),

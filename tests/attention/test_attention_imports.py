@@ -24,7 +24,8 @@ def test_names_are_known_without_importing_torch():
         "from qkv.attention.masks import MASKS\n"
         "from qkv.attention.biases import BIASES\n"
         "from qkv.attention.reweighters import REWEIGHTERS\n"
-        "assert BIASES and REWEIGHTERS and SCORES and NORMALIZERS and MASKS\n"
+        "from qkv.attention.linear.features import FEATURES\n"
+        "assert FEATURES and BIASES and REWEIGHTERS and SCORES and NORMALIZERS and MASKS\n"
         "assert dir(qkv) and qkv.__version__\n"
         "assert 'torch' not in sys.modules"
     )
@@ -45,7 +46,17 @@ def test_the_default_path_needs_no_compiler():
 
 @pytest.mark.parametrize(
     "package",
-    [qkv.attention, qkv.nn, qkv.scores, qkv.masks, qkv.normalizers, qkv.reweighters, qkv.biases],
+    [
+        qkv.attention,
+        qkv.nn,
+        qkv.scores,
+        qkv.masks,
+        qkv.normalizers,
+        qkv.reweighters,
+        qkv.biases,
+        qkv.linear,
+        qkv.linear.features,
+    ],
 )
 def test_every_exported_name_is_there_and_others_are_not(package):
     for name in package.__all__:
@@ -58,7 +69,9 @@ def test_the_public_names_of_the_mechanism_are_at_the_top():
     for name in ("attend", "plan", "Attention", "Attended", "Mask", "MultiHeadAttention"):
         assert callable(getattr(qkv, name))
         assert name in dir(qkv)
-    for name in ("scores", "normalizers", "masks", "reweighters", "biases"):
+    for name in ("linear_attend", "LinearAttention", "LinearState", "Rotary"):
+        assert callable(getattr(qkv, name))
+    for name in ("scores", "normalizers", "masks", "reweighters", "biases", "linear"):
         assert getattr(qkv, name).__name__ == f"qkv.attention.{name}"
     with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
         qkv.nonsense  # noqa: B018 - asking is the test

@@ -1,7 +1,7 @@
 """The mechanism: c = reweight(normalize(mask(score(q, k)) + bias)) v.
 
 One folder a slot (scores, masks, biases, normalizers, reweighters), and one table of the
-ways to compute it (kernels).
+ways to compute it (kernels). Attention by feature maps has no energies: it is its own (linear).
 Nothing is imported until it is used.
 """
 
@@ -11,34 +11,63 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from qkv.attention import biases, kernels, local, masks, normalizers, reweighters, scores
+    from qkv.attention import (
+        biases,
+        kernels,
+        linear,
+        local,
+        masks,
+        normalizers,
+        reweighters,
+        scores,
+    )
     from qkv.attention.functional import attend, plan
     from qkv.attention.kernels.kernel import Plan
+    from qkv.attention.linear import LinearAttention, LinearState, linear_attend
     from qkv.attention.masks.mask import Mask
     from qkv.attention.module import Attention
     from qkv.attention.prepared import Prepared
     from qkv.attention.result import Attended
+    from qkv.attention.rotary import Rotary
 
-_FOLDERS = ("biases", "kernels", "local", "masks", "normalizers", "reweighters", "scores")
+_FOLDERS = (
+    "biases",
+    "kernels",
+    "linear",
+    "local",
+    "masks",
+    "normalizers",
+    "reweighters",
+    "scores",
+)
 _EXPORTS = {
     "Attended": "result",
     "Attention": "module",
+    "LinearAttention": "linear.module",
+    "LinearState": "linear.state",
     "Mask": "masks.mask",
     "Plan": "kernels.kernel",
     "Prepared": "prepared",
+    "Rotary": "rotary",
     "attend": "functional",
+    "linear_attend": "linear.functional",
     "plan": "functional",
 }
 
 __all__ = [
     "Attended",
     "Attention",
+    "LinearAttention",
+    "LinearState",
     "Mask",
     "Plan",
     "Prepared",
+    "Rotary",
     "attend",
     "biases",
     "kernels",
+    "linear",
+    "linear_attend",
     "local",
     "masks",
     "normalizers",

@@ -13,14 +13,16 @@ from qkv.attention.registry import find
 if TYPE_CHECKING:
     from qkv.attention.biases.alibi import ALiBi
     from qkv.attention.biases.position_bias import PositionBias
+    from qkv.attention.biases.relative import Relative
     from qkv.attention.biases.relative_buckets import RelativeBuckets
 
 BIASES = {
     "alibi": "qkv.attention.biases.alibi:ALiBi",
+    "relative": "qkv.attention.biases.relative:Relative",
     "relative_buckets": "qkv.attention.biases.relative_buckets:RelativeBuckets",
 }
 
-__all__ = ["BIASES", "ALiBi", "PositionBias", "RelativeBuckets", "build"]
+__all__ = ["BIASES", "ALiBi", "PositionBias", "Relative", "RelativeBuckets", "build"]
 
 
 def build(name: str, *, heads: int) -> PositionBias:

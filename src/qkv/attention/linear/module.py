@@ -1,0 +1,75 @@
+"""Linear attention as a module: the value that a model holds, with the calls of Attention."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+from torch import nn
+
+from qkv.attention.linear.functional import CHUNK, checked, filled, linear_attend
+from qkv.attention.linear.prepared import attend, prepare
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
+    from torch import Tensor
+
+    from qkv.attention.linear.features.feature_map import FeatureMap
+    from qkv.attention.linear.prepared import PreparedLinear
+    from qkv.attention.masks.mask import Mask
+    from qkv.attention.result import Attended
+
+
+class LinearAttention(nn.Module):
+    """linear_attend() with its features built: a name and the width, or an object.
+
+    Holds features, never data. There are no weights to drop, so it has no dropout.
+
+        attention = LinearAttention(features="positive_random", dim=16)
+        prepared = attention.prepare(key, mask=Mask.lengths(n))     # once per sentence
+        out = attention.attend(query, prepared)                     # once per decoder step
+    """
+
+    def __init__(
+        self, *, features: str | FeatureMap = "elu", dim: int | None = None, chunk: int = CHUNK
+    ) -> None:
+        super().__init__()
+        self.features = filled(features, dim)
+        self.chunk = checked(chunk)
+
+    def forward(
+        self,
+        query: Float[Tensor, "*batch queries dim"],
+        key: Float[Tensor, "*batch keys dim"],
+        value: Float[Tensor, "*batch keys value_dim"] | None = None,
+        *,
+        mask: Mask | None = None,
+        need: Literal["context", "weights", "stats"] = "context",
+    ) -> Attended:
+        """Ask all queries at once; see linear_attend()."""
+        return linear_attend(
+            query, key, value, features=self.features, mask=mask, need=need, chunk=self.chunk
+        )
+
+    def prepare(
+        self,
+        key: Float[Tensor, "batch *heads keys dim"],
+        value: Float[Tensor, "batch *heads keys value_dim"] | None = None,
+        *,
+        mask: Mask | None = None,
+    ) -> PreparedLinear:
+        """Do once what every query shares: hide, map and sum the keys.
+
+        With a causal mask the sums are taken at each attend() instead. A decoder that reads its
+        own outputs keeps a `LinearState`.
+        """
+        return prepare(self.features, key, value, mask)
+
+    def attend(
+        self,
+        query: Float[Tensor, "batch *heads queries dim"],
+        prepared: PreparedLinear,
+        *,
+        need: Literal["context", "weights", "stats"] = "context",
+    ) -> Attended:
+        """Ask some queries: one decoder step, or a beam's hypotheses side by side."""
+        return attend(query, prepared, need, self.chunk)
