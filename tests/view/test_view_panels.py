@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -52,7 +53,7 @@ def test_the_variants_stand_side_by_side_below_the_table(open_page):
     boxes = [article.bounding_box() for article in page.locator("article").all()]
     assert page.locator("h3").all_inner_texts() == ["variant 0", "variant 1", "variant 2"]
     assert len({box["y"] for box in boxes}) == 1
-    for left, right in zip(boxes, boxes[1:], strict=False):
+    for left, right in pairwise(boxes):
         assert left["x"] + left["width"] <= right["x"]
     assert boxes[0]["y"] > page.locator("table").bounding_box()["y"]
     assert page.locator("svg").count() == 2
