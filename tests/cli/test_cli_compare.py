@@ -3,6 +3,7 @@ from __future__ import annotations
 import fcntl
 import json
 import math
+import os
 import signal
 import subprocess
 import time
@@ -171,9 +172,12 @@ def free(folder: Path) -> bool:
 
 def stop(signal_: signal.Signals, words: tuple[Any, ...], run: Path) -> tuple[int, str]:
     """Start a comparison, stop it after the first checkpoint; return its status and its words."""
-    process = spawn(*words)
+    process = spawn(*words, start_new_session=True)
     wait_for((run / "checkpoint.safetensors").exists, process)
-    process.send_signal(signal_)
+    if signal_ == signal.SIGINT:
+        os.killpg(process.pid, signal_)  # as a terminal does: to the variant's process as well
+    else:
+        process.send_signal(signal_)
     _, said = process.communicate()
     wait_for(lambda: free(run))  # the process of the variant ends with it
     assert not (run / "weights.safetensors").exists()

@@ -15,6 +15,8 @@ from qkv.compare.memory import peak_memory
 from qkv.compare.process import run_variant
 from qkv.compare.record import Question, Record, answered, plain_tree, trained
 from qkv.config import Config
+from qkv.configfile import config_tree
+from qkv.folder import write_json
 
 QUESTION = Question("dev", ("accuracy",))
 (VARIANT,) = variants_of(Config(), [])
@@ -72,6 +74,7 @@ def test_a_small_process_is_small_whoever_started_it():
 def test_a_record_answers_its_own_config_and_question_alone(tmp_path: Path):
     config = Config()
     (tmp_path / "weights.safetensors").touch()
+    write_json(tmp_path / "config.json", config_tree(config))
     assert trained(tmp_path, config) is None
 
     Record(plain_tree(config), {"minutes": 1.0}).save(tmp_path)
@@ -84,6 +87,14 @@ def test_a_record_answers_its_own_config_and_question_alone(tmp_path: Path):
     assert answered(tmp_path, config, Question("test", ("accuracy",))) is None
     longer = replace(config, training=replace(config.training, epochs=99))
     assert trained(tmp_path, longer) is None
+    write_json(tmp_path / "config.json", config_tree(longer))  # by `qkv train`, since
+    assert trained(tmp_path, config) is None
+    write_json(tmp_path / "config.json", config_tree(config))
+    assert trained(tmp_path, config) == record
     (tmp_path / "weights.safetensors").unlink()
     assert answered(tmp_path, config, QUESTION) is None
+    (tmp_path / "weights.safetensors").touch()
+    (tmp_path / "measured.json").write_text("{}")
+    with pytest.raises(ValueError, match="is not what `qkv compare` writes"):
+        trained(tmp_path, config)
     assert Question.read(QUESTION.json()) == QUESTION

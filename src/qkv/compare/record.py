@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from qkv.config import Config
-from qkv.configfile import config_tree
+from qkv.configfile import config_tree, load_config
 from qkv.folder import RunFolder, write_json
 
 
@@ -57,11 +57,25 @@ class Record:
 
 
 def trained(folder: Path, config: Config) -> Record | None:
-    """Return the record of a folder where this very config was trained to its end."""
-    if not _file(folder).exists() or not RunFolder(folder).weights.exists():
+    """Return the record of a folder where this very config was trained to its end.
+
+    Raises:
+        ValueError: the file is not such a record.
+    """
+    file, run = _file(folder), RunFolder(folder)
+    if not (file.exists() and run.weights.exists() and run.config.exists()):
         return None
-    record = Record(**json.loads(_file(folder).read_text(encoding="utf-8")))
-    return record if record.config == plain_tree(config) else None
+    try:
+        record = Record(**json.loads(file.read_text(encoding="utf-8")))
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"{file} is not what `qkv compare` writes ({error}); delete it, and the variant is "
+            "measured again"
+        ) from error
+    # The run may have been trained on since, by itself: then the numbers are not the model's.
+    wanted = plain_tree(config)
+    same = record.config == wanted == plain_tree(load_config(run.config))
+    return record if same else None
 
 
 def answered(folder: Path, config: Config, question: Question) -> Record | None:
