@@ -58,14 +58,17 @@ def _check_data(configs: set[DataConfig], split: str) -> None:
 
 
 def _build(variant: Variant) -> None:
-    """Build the variant's model without memory for its numbers, for a vocabulary of any size."""
+    """Build the variant's model, once, for a vocabulary of any size.
+
+    In earnest, not on torch's "meta" device: a part may draw or decompose numbers as it is built.
+    """
     import torch
 
     from qkv.models.build import build_model
 
     config = variant.config
     try:
-        with torch.device("meta"):
+        with torch.random.fork_rng(devices=[]):
             build_model(config.model, 8, 8, shared=config.text.shared)
     except ValueError as error:
         raise ValueError(f"variant {variant.label}: {error}") from error
