@@ -1,4 +1,4 @@
-"""What all tests share: one thread a process, and two small trained runs."""
+"""What all tests share: one thread a process, two small trained runs, and the real corpora."""
 
 from __future__ import annotations
 
@@ -45,3 +45,17 @@ def without_attention(corpus: Path, tmp_path_factory: pytest.TempPathFactory) ->
     from small_runs import fit, tree
 
     return fit(tmp_path_factory.mktemp("runs") / "rnnenc", tree(corpus, "rnnenc", epochs=1))
+
+
+@pytest.fixture
+def corpus_folder():
+    """Return a function from a folder's name to its path, which skips the test without one."""
+    beside = Path(__file__).resolve().parents[1].parent / "shared" / "data"
+    root = Path(os.environ.get("QKV_DATA") or beside)
+
+    def find(name: str) -> str:
+        if not (root / name).is_dir():
+            pytest.skip(f"no {name} in {root}; set QKV_DATA to the folder that has the corpora")
+        return str(root / name)
+
+    return find

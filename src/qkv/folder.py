@@ -66,6 +66,38 @@ class RunFolder:
         """The history."""
         return self.path / "metrics.jsonl"
 
+    @property
+    def begun(self) -> bool:
+        """Whether there is something that a training has left."""
+        return self.checkpoint.exists() or self.weights.exists()
+
+    def check(self, config: Config) -> None:
+        """Refuse a folder in which a training with this config could not begin or go on.
+
+        Raises:
+            ValueError: the folder holds another run (the differing keys are named), a model
+                that would be overwritten, or other files.
+        """
+        if not self.path.exists():
+            return
+        strangers = any(not file.name.startswith(".") for file in self.path.iterdir())
+        if strangers and not self.config.exists():
+            raise ValueError(f"{self.path} is not empty and is not a run; give another --out")
+        if not self.begun:
+            return
+        old, new = config_tree(load_config(self.config)), config_tree(config)
+        if differences := differing_keys(old, new):
+            raise ValueError(
+                f"{self.path} holds a run with another config; these keys differ: "
+                f"{', '.join(differences)}. Give another --out, or delete that folder"
+            )
+        if not self.checkpoint.exists():
+            raise ValueError(
+                f"{self.path} holds a trained model, but no {self.checkpoint.name} to go on "
+                "from, and a new training would overwrite it; give another --out, or delete "
+                "that folder"
+            )
+
     def open(self, config: Config) -> None:
         """Make the folder, or recognise it.
 
@@ -73,28 +105,12 @@ class RunFolder:
         whoever mends a config that was refused need not delete what the first try left.
 
         Raises:
-            ValueError: the folder holds another run (the differing keys are named), a model
-                that would be overwritten, or other files.
+            ValueError: as for `check`.
         """
         self.path.mkdir(parents=True, exist_ok=True)
-        strangers = any(not file.name.startswith(".") for file in self.path.iterdir())
-        if strangers and not self.config.exists():
-            raise ValueError(f"{self.path} is not empty and is not a run; give another --out")
-        begun = self.checkpoint.exists() or self.weights.exists()
-        if begun:
-            old, new = config_tree(load_config(self.config)), config_tree(config)
-            if differences := differing_keys(old, new):
-                raise ValueError(
-                    f"{self.path} holds a run with another config; these keys differ: "
-                    f"{', '.join(differences)}. Give another --out, or delete that folder"
-                )
-            if not self.checkpoint.exists():
-                raise ValueError(
-                    f"{self.path} holds a trained model, but no {self.checkpoint.name} to go on "
-                    "from, and a new training would overwrite it; give another --out, or delete "
-                    "that folder"
-                )
-        else:
+        self.check(config)
+        begun = self.begun
+        if not begun:
             self.source.unlink(missing_ok=True)
             self.target.unlink(missing_ok=True)
             shutil.rmtree(self.snapshots, ignore_errors=True)

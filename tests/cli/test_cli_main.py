@@ -69,7 +69,7 @@ def test_a_folder_that_is_no_run_is_an_error_of_one_line(verb: str, tmp_path: Pa
     assert outcome.err == f"qkv {verb}: {tmp_path} is not a run folder (no config.json in it)\n"
 
 
-@pytest.mark.parametrize("verb", ["train", "translate", "score", "align", "evaluate"])
+@pytest.mark.parametrize("verb", ["train", "compare", "translate", "score", "align", "evaluate"])
 def test_a_missing_argument_is_a_usage_error(verb: str):
     outcome = qkv(verb)
     assert (outcome.status, outcome.out) == (2, "")
@@ -78,7 +78,8 @@ def test_a_missing_argument_is_a_usage_error(verb: str):
 
 @pytest.mark.parametrize("verb", list(VERBS))
 def test_an_unknown_option_is_a_usage_error_that_names_it(verb: str, trained: Path):
-    outcome = qkv(verb, trained / "config.json" if verb in {"train", "data"} else trained, "--zzz")
+    given = trained / "config.json" if verb in {"train", "compare", "data"} else trained
+    outcome = qkv(verb, given, "--zzz")
     assert (outcome.status, outcome.out) == (2, "")
     assert "--zzz" in outcome.err
 

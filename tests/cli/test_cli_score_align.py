@@ -193,3 +193,54 @@ def test_a_threshold_outside_0_and_1_is_refused(threshold: str, trained: Path):
     outcome = qkv("align", trained, *words, stdin="a\ta\n")
     assert outcome.status == 1
     assert "threshold" in outcome.err
+
+
+def test_gold_links_with_their_pairs_give_the_error_of_the_links_that_are_written(
+    trained: Path, tmp_path: Path
+):
+    pairs = [("a b c", "c b a"), ("d e", "e d")]
+    text = "".join(f"{source}\t{target}\n" for source, target in pairs)
+    written = qkv("align", trained, stdin=text)
+    gold = tmp_path / "gold.tsv"
+    gold.write_text("".join(f"{s}\t{t}\t0-{len(s.split()) - 1} 0p0\n" for s, t in pairs))
+
+    outcome = qkv("align", trained, "--gold", gold)
+
+    assert (outcome.status, outcome.out) == (0, written.out)
+    links = [set(line.split()) for line in written.lines]
+    sure = sum(f"0-{n}" in one for one, n in zip(links, (2, 1), strict=True))
+    possible = sure + sum("0-0" in one for one in links)
+    predicted = sum(map(len, links))
+    assert outcome.err == (
+        f"qkv align: AER = {100 * (1 - (sure + possible) / (predicted + 2)):.2f}, "
+        f"precision = {100 * possible / predicted:.2f}, recall = {100 * sure / 2:.2f} "
+        f"({predicted} links, 2 sure ones)\n"
+    )
+
+
+def test_gold_links_alone_belong_to_the_lines_of_the_input(trained: Path, tmp_path: Path):
+    pairs = "a b\tb a\nc\tc\n"
+    gold = tmp_path / "gold.pharaoh"
+    gold.write_text(qkv("align", trained, stdin=pairs).out)
+    outcome = qkv("align", trained, "--gold", gold, stdin=pairs)
+    assert outcome.err.startswith("qkv align: AER = 0.00, precision = 100.00, recall = 100.00")
+    longer = qkv("align", trained, "--gold", gold, stdin=pairs + "d\td\n")
+    assert longer.status == 1
+    assert "3 pairs in standard input, but 2 lines of gold links" in longer.err
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "said"),
+    [
+        (["--units", "tokens"], 2, "links of words; leave out --units tokens"),
+        (["--input", "pairs.tsv"], 2, "holds the pairs as well; leave out --input"),
+    ],
+)
+def test_gold_links_that_do_not_fit_the_question_are_refused(
+    words: list[str], status: int, said: str, trained: Path, tmp_path: Path
+):
+    gold = tmp_path / "gold.tsv"
+    gold.write_text("a\ta\t0-0\n")
+    outcome = qkv("align", trained, "--gold", gold, *words)
+    assert (outcome.status, outcome.out) == (status, "")
+    assert said in outcome.err

@@ -7,7 +7,7 @@ from unittest.mock import patch
 
 import pytest
 
-from qkv.cli.figures import figure_of
+from qkv.figures import figure_of
 from qkv.run import load
 from small_runs import qkv
 

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import tyro
 
-from qkv.cli.lines import STDIN, chunks, read_pairs_of_lines
+from qkv.cli.errors import UsageError
+from qkv.cli.lines import STDIN, chunks, name_of, read_pairs_of_lines
 
 if TYPE_CHECKING:
+    from qkv.evaluate import Gold
     from qkv.explain import Alignment
 
 DESCRIPTION = """Align the two sides of each pair (a TSV: source, tab, target) by attention.
@@ -22,6 +25,9 @@ The model reads the given target (forced decoding). The end of the sentence has 
 pharaoh: `i-j` for each link, source-target, from 0. pairs: the same in the words themselves.
 json: units with their character offsets, links, weights. matrix: a TSV with labels, a blank line
 after each pair.
+
+With --gold, the links are held against gold ones, and the alignment error rate (Och and Ney 2003),
+precision and recall go to standard error, in percent.
 """
 
 
@@ -43,19 +49,24 @@ class Arguments:
     """With --method threshold: the least weight of a link."""
     renormalize: bool = False
     """Share out what went to the end of the sentence."""
+    gold: Path | None = None
+    """Gold links of words: lines of source, target, links (i-j sure; i?j, ipj possible), which
+    replace the input; or of links alone, one for each line of the input."""
 
 
 def run(words: list[str]) -> int:
     """Align."""
     arguments = tyro.cli(Arguments, prog="qkv align", description=DESCRIPTION, args=words)
-    from qkv.cli.figures import require_attention
     from qkv.explain import align_tokens, align_words
+    from qkv.figures import require_attention
     from qkv.run import load
 
+    gold = read_gold_links(arguments)
     loaded = load(arguments.run)
     require_attention(loaded)
     align = align_words if arguments.units == "words" else align_tokens
-    for chunk in chunks(read_pairs_of_lines(arguments.input), arguments.input):
+    predicted = []
+    for chunk in chunks(pairs_of(arguments, gold), arguments.input):
         sources, targets = zip(*chunk, strict=True)
         for found in loaded.force(sources, targets):
             assert found.attention is not None
@@ -68,8 +79,57 @@ def run(words: list[str]) -> int:
                 renormalize=arguments.renormalize,
             )
             print(FORMATS[arguments.format](alignment))
+            predicted.append({(link.source, link.target) for link in alignment.links})
         sys.stdout.flush()
+    if gold is not None:
+        report_error(predicted, gold, arguments)
     return 0
+
+
+def read_gold_links(arguments: Arguments) -> list[Gold] | None:
+    """Return the gold links that were asked for.
+
+    Raises:
+        UsageError: they are of words and tokens are aligned, or they bring their own input.
+    """
+    from qkv.evaluate import read_gold
+
+    if arguments.gold is None:
+        return None
+    if arguments.units != "words":
+        raise UsageError("--gold holds links of words; leave out --units tokens")
+    gold = read_gold(str(arguments.gold))
+    if gold[0].source is not None and arguments.input != STDIN:
+        raise UsageError(f"{arguments.gold} holds the pairs as well; leave out --input")
+    return gold
+
+
+def pairs_of(arguments: Arguments, gold: list[Gold] | None) -> Iterator[tuple[str, str]]:
+    """Give what is to be aligned: the input, or the pairs that come with the gold links."""
+    if gold is None or gold[0].source is None:
+        return read_pairs_of_lines(arguments.input)
+    from qkv.evaluate import pair_texts
+
+    return zip(*pair_texts(gold, str(arguments.gold)), strict=True)
+
+
+def report_error(
+    predicted: list[set[tuple[int, int]]], gold: list[Gold], arguments: Arguments
+) -> None:
+    """Say how far the links are from the gold ones.
+
+    Raises:
+        ValueError: there are not as many pairs as lines of gold links.
+    """
+    from qkv.evaluate import aer
+
+    if len(predicted) != len(gold):
+        raise ValueError(
+            f"{len(predicted)} pairs in {name_of(arguments.input)}, but {len(gold)} lines of "
+            f"gold links in {arguments.gold}; line i of one belongs to line i of the other"
+        )
+    found = aer(predicted, [one.sure for one in gold], [one.possible for one in gold])
+    print(f"qkv align: {found}", file=sys.stderr)
 
 
 def matrix(alignment: Alignment) -> str:

@@ -39,9 +39,9 @@ def run(given: list[str]) -> int:
     started = time.monotonic()
     with as_file(files("qkv.cli") / "demo.toml") as path:
         config = load_config(path)
-    from qkv.cli.evaluate import measure
-    from qkv.cli.figures import figures_of, without_ends
     from qkv.data import load_pairs
+    from qkv.figures import figures_of, without_ends
+    from qkv.measure import measure
     from qkv.run import load
     from qkv.training.loop import train
     from qkv.view import letters, save, terminal

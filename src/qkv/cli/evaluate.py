@@ -5,21 +5,14 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import tyro
 
 from qkv.cli.arguments import checked, parse_for_run
 from qkv.cli.errors import UsageError
 from qkv.config import DataConfig, SearchConfig
-
-if TYPE_CHECKING:
-    from qkv.data import Pairs
-    from qkv.evaluate import Evaluation
-    from qkv.run import Run
 
 DESCRIPTION = """Translate the sources of a split and hold the outputs against its references.
 
@@ -65,6 +58,7 @@ def run(words: list[str]) -> int:
         raise UsageError(f"--limit {arguments.limit}: it is a number of pairs, or 0 for all")
     from qkv.data import load_pairs
     from qkv.files import write_atomically
+    from qkv.measure import measure
     from qkv.run import load
 
     loaded = load(arguments.run)
@@ -82,25 +76,3 @@ def run(words: list[str]) -> int:
     rate = f"{len(pairs)} sources in {seconds:.1f} s ({len(pairs) / seconds:.1f} a second)"
     print(f"qkv evaluate: {rate}", file=sys.stderr)
     return 0
-
-
-def measure(
-    run: Run,
-    pairs: Pairs,
-    metrics: Sequence[str],
-    *,
-    search: SearchConfig | None = None,
-    by_length: bool = False,
-) -> tuple[list[str], Evaluation]:
-    """Translate the pairs' sources, and return the outputs and their scores."""
-    from tqdm import tqdm
-
-    from qkv.evaluate import evaluate
-
-    bar = tqdm(total=len(pairs), unit=" sources", leave=False, disable=not sys.stderr.isatty())
-    with bar:
-        found = run.translate(pairs.sources, search=search, progress=bar.update)
-    outputs = [translations[0].text for translations in found]
-    references = [list(pair.references) for pair in pairs]
-    sources = pairs.sources if by_length else None
-    return outputs, evaluate(outputs, references, metrics, sources)

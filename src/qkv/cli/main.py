@@ -14,6 +14,7 @@ from qkv.spelling import did_you_mean
 VERBS = {
     "demo": "train letters to phonemes in minutes, and see where the model looked",
     "train": "fit a model to pairs, as a config says",
+    "compare": "train variants of a recipe, and lay them side by side",
     "translate": "turn lines of text into lines of text",
     "score": "give the log-probability of targets that are known",
     "align": "say which source word each target word came from",

@@ -54,7 +54,7 @@ def run(words: list[str]) -> int:
     return 0
 
 
-def read_config(words: list[str]) -> tuple[Path, Config]:
+def read_config(words: list[str], verb: str = "train") -> tuple[Path, Config]:
     """Return the config that the first word names: what may follow depends on its model.
 
     Raises:
@@ -74,6 +74,6 @@ def read_config(words: list[str]) -> tuple[Path, Config]:
     if words and words[0] not in ("-h", "--help"):
         raise UsageError(
             "the config comes first, and then the options that change it: "
-            "qkv train CONFIG [--out RUN] [--training.epochs 5] ..."
+            f"qkv {verb} CONFIG [--out FOLDER] [--training.epochs 5] ..."
         )
     return tyro.MISSING, Config()

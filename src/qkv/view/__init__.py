@@ -10,9 +10,22 @@ after its module. Nothing heavier than numpy is behind them; resvg is imported w
 
 from qkv.view.figure import Figure, show
 from qkv.view.html import html
+from qkv.view.panels import Panel, Strip, side_by_side
 from qkv.view.png import png
 from qkv.view.save import save
 from qkv.view.svg import svg
 from qkv.view.terminal import letters, terminal
 
-__all__ = ["Figure", "html", "letters", "png", "save", "show", "svg", "terminal"]
+__all__ = [
+    "Figure",
+    "Panel",
+    "Strip",
+    "html",
+    "letters",
+    "png",
+    "save",
+    "show",
+    "side_by_side",
+    "svg",
+    "terminal",
+]

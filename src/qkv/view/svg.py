@@ -33,12 +33,16 @@ class _Layout:
     height: float
 
 
-def svg(figure: Figure) -> str:
+def svg(figure: Figure, *, scale: float | None = None) -> str:
     """Return the figure as one SVG document that needs nothing else.
 
     Rows are target tokens, columns source tokens. Each cell is a rect with `data-target`,
     `data-source` and `data-weight` (exact), and a tooltip that names both tokens.
+
+    scale: the weight that the darkest colour stands for, so that several figures can share one;
+        None: the first of 0.02 .05 .1 .2 .5 1 that holds all weights.
     """
+    scale = top(figure.weights) if scale is None else scale
     layout = _lay_out(figure)
     width, height = math.ceil(layout.width), math.ceil(layout.height)
     size = f'width="{width}" height="{height}" viewBox="0 0 {width} {height}"'
@@ -53,8 +57,8 @@ def svg(figure: Figure) -> str:
             f'<rect width="{width}" height="{height}" fill="#ffffff"/>',
             *_heading(layout),
             *_axes(figure, layout),
-            *_cells(figure, layout),
-            *_legend(figure, layout),
+            *_cells(figure, layout, scale),
+            *_legend(figure, layout, scale),
             "</svg>\n",
         ]
     )
@@ -157,8 +161,7 @@ def _text(text: str, x: float, y: float, attributes: str) -> str:
     return f'<text x="{x:g}" y="{y:g}" {attributes}>{escape(isolate(text))}</text>'
 
 
-def _cells(figure: Figure, layout: _Layout) -> Iterator[str]:
-    scale = top(figure.weights)
+def _cells(figure: Figure, layout: _Layout, scale: float) -> Iterator[str]:
     side = layout.cell - 1  # one pixel of paper between neighbours
     source = [escape(isolate(visible(label))) for label in figure.source]
     for row, label in enumerate(figure.target):
@@ -175,8 +178,7 @@ def _cells(figure: Figure, layout: _Layout) -> Iterator[str]:
             )
 
 
-def _legend(figure: Figure, layout: _Layout) -> Iterator[str]:
-    scale = top(figure.weights)
+def _legend(figure: Figure, layout: _Layout, scale: float) -> Iterator[str]:
     x, y = layout.left, layout.top + figure.weights.shape[0] * layout.cell + 24
     side = _LEGEND // _STEPS
     for step in range(_STEPS):

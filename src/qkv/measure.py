@@ -1,0 +1,61 @@
+"""Numbers about a trained model: of its outputs, its alignments and its dev set."""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Sequence
+
+from tqdm import tqdm
+
+from qkv.config import SearchConfig
+from qkv.data import Pairs, encode_pairs
+from qkv.evaluate import AlignmentError, Evaluation, Gold, aer, evaluate
+from qkv.explain import align_words
+from qkv.run import Run
+from qkv.training.validate import cross_entropy
+
+
+def measure(
+    run: Run,
+    pairs: Pairs,
+    metrics: Sequence[str],
+    *,
+    search: SearchConfig | None = None,
+    by_length: bool = False,
+) -> tuple[list[str], Evaluation]:
+    """Translate the pairs' sources, and return the outputs and their scores."""
+    bar = tqdm(total=len(pairs), unit=" sources", leave=False, disable=not sys.stderr.isatty())
+    with bar:
+        found = run.translate(pairs.sources, search=search, progress=bar.update)
+    outputs = [translations[0].text for translations in found]
+    references = [list(pair.references) for pair in pairs]
+    sources = pairs.sources if by_length else None
+    return outputs, evaluate(outputs, references, metrics, sources)
+
+
+def perplexity(run: Run, pairs: Pairs) -> float:
+    """Return exp of the mean -log p of a target token, as in training."""
+    examples = encode_pairs(pairs.pairs, run.source, run.target)
+    device = next(run.model.parameters()).device
+    nats = cross_entropy(run.model, examples, run.config.data.tokens_per_batch, device)
+    return math.exp(min(nats, 50.0))
+
+
+def alignment_error(
+    run: Run, texts: tuple[list[str], list[str]], gold: list[Gold]
+) -> AlignmentError:
+    """Align known pairs, each target word to the source word it attends to most, and count."""
+    predicted = []
+    for start in range(0, len(gold), 512):
+        sources, targets = (side[start : start + 512] for side in texts)
+        for found in run.force(sources, targets):
+            assert found.attention is not None
+            links = align_words(found.attention, found.source, found.target).links
+            predicted.append({(link.source, link.target) for link in links})
+    return aer(predicted, [one.sure for one in gold], [one.possible for one in gold])
+
+
+def parameters(run: Run) -> int:
+    """Return how many numbers were learnt."""
+    return sum(parameter.numel() for parameter in run.model.parameters())
