@@ -12,6 +12,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from qkv import hf
     from qkv.attention import (
         Attended,
         Attention,
@@ -54,6 +55,7 @@ __all__ = [
     "__version__",
     "attend",
     "biases",
+    "hf",
     "load",
     "masks",
     "normalizers",
@@ -64,6 +66,8 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
+    if name == "hf":
+        return import_module("qkv.hf")
     if name not in _EXPORTS:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(_EXPORTS[name]), name)
