@@ -102,20 +102,18 @@ def attention(  # noqa: PLR0913 - transformers calls it so
         score = "scaled_dot"
     heads, kv_heads = query.shape[1], key.shape[1]
     grouped = heads != kv_heads and heads % kv_heads == 0
-    if grouped:  # one more leading axis, along which the keys are broadcast and not copied
-        query, key, value = (
-            query.unflatten(1, (kv_heads, -1)),
-            key.unsqueeze(2),
-            value.unsqueeze(2),
-        )
-        keep, bias = _in_groups(keep, kv_heads), _in_groups(bias, kv_heads)
+    batch = max(query.shape[0], key.shape[0])
+    if grouped:
+        query, key, value = (_in_groups(t, batch, kv_heads) for t in (query, key, value))
+        keep = None if keep is None else _in_groups(keep, batch, kv_heads)
+        bias = None if bias is None else _in_groups(bias, batch, kv_heads)
     mask = Mask.causal() if causal else None if keep is None else Mask.keep(keep)
     need: Need = "weights" if _asked_for_weights(further.get("output_attentions")) else "context"
     out = _attended(query, key, value, score, mask, bias, need, dropout * module.training)
     context, weights = out.context, out.weights
     if grouped:
-        context = context.flatten(1, 2)
-        weights = None if weights is None else weights.flatten(1, 2)
+        context = context.reshape(batch, heads, *context.shape[2:])
+        weights = None if weights is None else weights.reshape(batch, heads, *weights.shape[2:])
     return context.transpose(1, 2).contiguous(), weights
 
 
@@ -148,11 +146,13 @@ def _keep_and_bias(given: Tensor | None, query: Tensor) -> tuple[Tensor | None, 
     return ~forbidden, added if given.requires_grad or bool(added.any()) else None
 
 
-def _in_groups(tensor: Tensor | None, kv_heads: int) -> Tensor | None:
-    """[batch, heads or 1, ...] -> [batch, kv_heads or 1, heads per kv_head or 1, ...]."""
-    if tensor is None:
-        return None
-    return tensor.unsqueeze(2) if tensor.shape[1] == 1 else tensor.unflatten(1, (kv_heads, -1))
+def _in_groups(tensor: Tensor, batch: int, kv_heads: int) -> Tensor:
+    """[batch or 1, heads or 1, ...] -> [batch * kv_heads, heads per kv_head or 1, ...].
+
+    So the one head of keys is broadcast to its group of queries, and never repeated in memory.
+    """
+    heads = kv_heads if tensor.shape[1] == 1 else -1
+    return tensor.expand(batch, heads, -1, -1).unflatten(1, (kv_heads, -1)).flatten(0, 1)
 
 
 def _asked_for_weights(said: bool | None) -> bool:

@@ -197,6 +197,7 @@ def test_grouped_keys_are_broadcast_and_not_copied(asked):
     context, weights = qkv.hf.attention(layer, query, key, value, None, output_attentions=True)
     assert asked[0]["key"].data_ptr() == key.data_ptr()
     assert asked[0]["value"].data_ptr() == value.data_ptr()
+    assert asked[0]["key"].numel() == key.numel()
     expected = qkv.attend(
         query,
         key.repeat_interleave(3, 1),

@@ -133,6 +133,11 @@ def test_scaling_and_position_bias_are_those_of_the_equation(scaling):
     )
     factor = D**-0.5 if scaling is None else scaling
     assert_close(weights, torch.softmax(query @ key.mT * factor + bias, -1))
+    numbers = torch.randn(B, 1, T, S).double()  # and a mask's numbers come on top
+    _, weights = qkv.hf.attention(
+        layer(), query, key, value, numbers, scaling=scaling, position_bias=bias
+    )
+    assert_close(weights, torch.softmax(query @ key.mT * factor + bias + numbers, -1))
 
 
 @pytest.mark.parametrize(
@@ -162,15 +167,33 @@ def test_with_a_mask_is_causal_decides_nothing():
 
 @pytest.mark.parametrize("bias_heads", [1, 6])
 @pytest.mark.parametrize("mask_heads", [1, 6])
-def test_grouped_heads_with_a_mask_and_a_bias_of_their_own(mask_heads, bias_heads):
+@pytest.mark.parametrize("kv_heads", [1, 2])
+@pytest.mark.parametrize("mask_batch", [1, B])
+def test_grouped_heads_with_a_mask_and_a_bias_of_their_own(
+    mask_batch, kv_heads, mask_heads, bias_heads
+):
     query = torch.randn(B, 6, T, D).double()
-    key, value = torch.randn(2, B, 2, S, D).double()
-    keep = torch.rand(B, mask_heads, T, S) < 0.6
-    bias = torch.randn(B, bias_heads, T, S).double()
+    key, value = torch.randn(2, B, kv_heads, S, D).double()
+    keep = torch.rand(mask_batch, mask_heads, T, S) < 0.6
+    bias = torch.randn(mask_batch, bias_heads, T, S).double()
     found = qkv.hf.attention(layer(), query, key, value, keep, position_bias=bias)
-    key, value = (t.repeat_interleave(3, 1) for t in (key, value))
+    key, value = (t.repeat_interleave(6 // kv_heads, 1) for t in (key, value))
     expected = qkv.hf.attention(layer(), query, key, value, keep, position_bias=bias)
     assert_close(found, expected)
+
+
+def test_a_rate_of_dropout_counts_in_training_alone():
+    given, module = tensors(), layer()
+    calm, _ = qkv.hf.attention(module, *given, None)
+    assert_close(qkv.hf.attention(module, *given, None, dropout=0.5)[0], calm)
+    torn, _ = qkv.hf.attention(module.train(), *given, None, dropout=0.5)
+    assert bool((torn - calm).abs().max() > 0)
+
+
+def test_heads_that_cannot_be_grouped_are_refused():
+    query, (key, value) = torch.randn(B, 6, T, D), torch.randn(2, B, 4, S, D)
+    with pytest.raises(ValueError, match="leading dimensions do not fit"):
+        qkv.hf.attention(layer(), query, key, value, None)
 
 
 @pytest.mark.parametrize(
