@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+import re
 import subprocess
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -73,6 +75,13 @@ def test_without_transformers_the_error_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "transformers", None)
     with pytest.raises(ValueError, match=r"pip install 'qkv\[hf\]'"):
         qkv.hf.register()
+
+
+def test_the_example_of_the_docs_runs(capsys):
+    page = Path(__file__).parents[2] / "docs" / "huggingface.md"
+    (example,) = re.findall(r"^```python\n(.*?)^```$", page.read_text(), re.MULTILINE | re.DOTALL)
+    exec(example, {})
+    assert capsys.readouterr().out == "torch.Size([2, 4, 5, 5])\n"
 
 
 def test_transformers_is_imported_by_register_and_not_before():
