@@ -162,7 +162,7 @@ def test_the_state_of_the_decoder_knows_no_source(alignment):
 
 def test_attention_settings_without_a_meaning_here_are_refused():
     for normalizer in ("sparsemax", "hard"):
-        with pytest.raises(ValueError, match='"hard" reads of model.attention its score and hid'):
+        with pytest.raises(ValueError, match=r'"hard" reads of model\.attention its score and'):
             HardConfig(attention=AttentionConfig(normalizer=normalizer))
     model = build_model(
         HardConfig(attention=AttentionConfig("additive", hidden=5)), SOURCE, TARGET
