@@ -13,39 +13,43 @@ from torch import Tensor, nn
 
 
 class Baseline(nn.Module, ABC):
-    """Predicts the gain of a token. Abstract."""
+    """Predicts, at each step, its own gain and the mean gain of a later one. Abstract."""
 
     def __init__(self, features: int) -> None:
         """Take the width of the features."""
         super().__init__()
 
     @abstractmethod
-    def forward(self, before: Float[Tensor, "batch time features"]) -> Float[Tensor, "batch time"]:
+    def forward(
+        self, before: Float[Tensor, "batch time features"]
+    ) -> Float[Tensor, "batch time 2"]:
         """Predict each step's gain from the features of the step before."""
 
     @abstractmethod
     def fit(
         self,
-        predicted: Float[Tensor, "batch time"],
-        gains: Float[Tensor, "batch time"],
-        real: Bool[Tensor, "batch time"],
-    ) -> Float[Tensor, "batch time"]:
+        predicted: Float[Tensor, "batch time 2"],
+        gains: Float[Tensor, "batch time 2"],
+        real: Bool[Tensor, "batch time 2"],
+    ) -> Float[Tensor, "batch time 2"]:
         """Learn from the gains that came, and return a loss to train parameters on, if any."""
 
 
 class NoBaseline(Baseline):
     """b = 0."""
 
-    def forward(self, before: Float[Tensor, "batch time features"]) -> Float[Tensor, "batch time"]:
+    def forward(
+        self, before: Float[Tensor, "batch time features"]
+    ) -> Float[Tensor, "batch time 2"]:
         """Predict 0."""
-        return before.new_zeros(before.shape[:2])
+        return before.new_zeros(*before.shape[:2], 2)
 
     def fit(
         self,
-        predicted: Float[Tensor, "batch time"],
-        gains: Float[Tensor, "batch time"],
-        real: Bool[Tensor, "batch time"],
-    ) -> Float[Tensor, "batch time"]:
+        predicted: Float[Tensor, "batch time 2"],
+        gains: Float[Tensor, "batch time 2"],
+        real: Bool[Tensor, "batch time 2"],
+    ) -> Float[Tensor, "batch time 2"]:
         """Nothing to learn."""
         return torch.zeros_like(gains)
 
@@ -66,19 +70,21 @@ class MovingAverage(Baseline):
         self.register_buffer("mean", torch.zeros(()))
         self.register_buffer("seen", torch.zeros(()))
 
-    def forward(self, before: Float[Tensor, "batch time features"]) -> Float[Tensor, "batch time"]:
+    def forward(
+        self, before: Float[Tensor, "batch time features"]
+    ) -> Float[Tensor, "batch time 2"]:
         """Predict the average of the batches before this one."""
-        return self.mean.to(before.dtype).expand(before.shape[:2]).clone()
+        return self.mean.to(before.dtype).expand(*before.shape[:2], 2).clone()
 
     @torch.no_grad()
     def fit(
         self,
-        predicted: Float[Tensor, "batch time"],
-        gains: Float[Tensor, "batch time"],
-        real: Bool[Tensor, "batch time"],
-    ) -> Float[Tensor, "batch time"]:
+        predicted: Float[Tensor, "batch time 2"],
+        gains: Float[Tensor, "batch time 2"],
+        real: Bool[Tensor, "batch time 2"],
+    ) -> Float[Tensor, "batch time 2"]:
         """Move the average; there is nothing to train."""
-        mean = gains.detach()[real].mean()
+        mean = gains[..., 0][real[..., 0]].mean()
         share = torch.where(self.seen > 0, 1 - self.decay, 1.0)
         self.mean.lerp_(mean.to(self.mean.dtype), share)
         self.seen.fill_(1.0)
@@ -86,9 +92,9 @@ class MovingAverage(Baseline):
 
 
 class Learned(Baseline):
-    """b_i = v . tanh(W f_{i-1} + c) + d, fitted to the gains by least squares (Mnih et al. 2014).
+    """b_i = V tanh(W f_{i-1} + c) + d, fitted to the gains by least squares (Mnih et al. 2014).
 
-    Parameters: W [width, features], c [width], v [width], d. v and d start at 0.
+    Parameters: W [width, features], c [width], V [2, width], d [2]. V and d start at 0.
     """
 
     width = 32
@@ -96,23 +102,25 @@ class Learned(Baseline):
     def __init__(self, features: int) -> None:
         super().__init__(features)
         self.hidden = nn.Linear(features, self.width)
-        self.value = nn.Linear(self.width, 1)
+        self.value = nn.Linear(self.width, 2)
         nn.init.zeros_(self.value.weight)
         nn.init.zeros_(self.value.bias)
 
-    def forward(self, before: Float[Tensor, "batch time features"]) -> Float[Tensor, "batch time"]:
+    def forward(
+        self, before: Float[Tensor, "batch time features"]
+    ) -> Float[Tensor, "batch time 2"]:
         """Predict from the features."""
-        predicted: Tensor = self.value(torch.tanh(self.hidden(before))).squeeze(-1)
+        predicted: Tensor = self.value(torch.tanh(self.hidden(before)))
         return predicted
 
     def fit(
         self,
-        predicted: Float[Tensor, "batch time"],
-        gains: Float[Tensor, "batch time"],
-        real: Bool[Tensor, "batch time"],
-    ) -> Float[Tensor, "batch time"]:
+        predicted: Float[Tensor, "batch time 2"],
+        gains: Float[Tensor, "batch time 2"],
+        real: Bool[Tensor, "batch time 2"],
+    ) -> Float[Tensor, "batch time 2"]:
         """Return the squared errors."""
-        return (predicted - gains.detach()).square() * real
+        return (predicted - gains).square() * real
 
 
 BASELINES: dict[str, type[Baseline]] = {

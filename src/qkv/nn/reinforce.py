@@ -143,15 +143,23 @@ class Reinforce(nn.Module):
             step reads those of the step before, which its draw has no say in.
         """
         before = torch.cat([torch.zeros_like(features[:, :1]), features[:, :-1]], 1).detach()
-        base = self.baseline(before)
+        predicted = self.baseline(before)
+        base, base_later = predicted.detach().unbind(-1)
         own = gains.detach()
-        score = readings.weights * (
-            gains + self.weight * (own - base.detach().unsqueeze(-1)) * readings.log_probs
-        )
+        advantage = own - base.unsqueeze(-1)
+        score = readings.weights * (gains + self.weight * advantage * readings.log_probs)
         objective = score.sum(-1) + self.entropy * entropy(drawn.log_distribution)
         mean = (readings.weights * own).sum(-1) * real
+        left = after(real.to(mean.dtype))
+        later = after(mean)
         if drawn.lasting:
-            left = real.flip(1).cumsum(1).flip(1) - real.long()
-            later = mean.flip(1).cumsum(1).flip(1) - mean - base.detach() * left
-            objective = objective + self.weight * later * drawn.log_prob
-        return (self.baseline.fit(base, mean, real) - objective * real).sum()
+            advantage = later - base_later * left
+            objective = objective + self.weight * advantage * drawn.log_prob
+        came = torch.stack([mean, later / left.clamp(min=1)], dim=-1)
+        wanted = torch.stack([real, real & (left > 0)], dim=-1)
+        return self.baseline.fit(predicted, came, wanted).sum() - (objective * real).sum()
+
+
+def after(steps: Float[Tensor, "batch time"]) -> Float[Tensor, "batch time"]:
+    """Return, at each step, the sum over all later ones."""
+    return steps.flip(1).cumsum(1).flip(1) - steps
