@@ -267,7 +267,7 @@ class HardConfig:
     layers: Count = 1
     """Depth of encoder and decoder (the papers: 2 and 1)."""
     dropout: Share = 0.2
-    """On the embeddings, between layers and before the output layer (the papers: 0.2 or 0.4)."""
+    """On the embeddings, the annotations and the states (the papers: 0.2 or 0.4)."""
     tie_embeddings: bool = False
     """One matrix for the target embedding and the output layer."""
 

@@ -112,7 +112,7 @@ class Hard(EncoderDecoder[HardState]):
         self.speak = LinearOutput(
             config.hidden,
             target_size,
-            dropout=config.dropout,
+            dropout=0.0,  # what is read and what reads it are thinned instead: T + S, not T * S
             tied=self.target_embedding if config.tie_embeddings else None,
         )
         self.output = NoOutput(target_size)
@@ -178,7 +178,8 @@ class Hard(EncoderDecoder[HardState]):
     ) -> tuple[Tensor, Tensor]:
         """Return the energies and log p(y_i = v | a_i = j), [batch, queries, source(, words)]."""
         energies: Tensor = self.score(states, source.keys)
-        read = torch.tanh(self.combine_state(states).unsqueeze(2) + source.read.unsqueeze(1))
+        spoken = self.combine_state(self.dropout(states))
+        read = torch.tanh(spoken.unsqueeze(2) + source.read.unsqueeze(1))
         emission = at_least_float32(self.speak(read)).log_softmax(-1)
         return at_least_float32(energies), emission
 
