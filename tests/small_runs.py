@@ -39,6 +39,7 @@ MODELS: dict[str, dict[str, Any]] = {
         "dropout": 0.1,
         "attention_dropout": 0.1,
     },
+    "hard": {"kind": "hard", "embedding": 7, "hidden": 10, "dropout": 0.1},
 }
 
 

@@ -43,7 +43,7 @@ class AttentionConfig:
     hidden: Natural = 0
     """Width of the additive, concat and deep scores; 0 takes the decoder's width."""
     normalizer: str = "softmax"
-    """softmax, sparsemax, entmax or sigmoid."""
+    """softmax, sparsemax, entmax, sigmoid; one position: hard (training.reinforce) or gumbel."""
 
     def __post_init__(self) -> None:
         _known("score", self.score, SCORES)
@@ -236,8 +236,52 @@ class TransformerConfig:
     alignment: str = "mean"
     """Cross-attention read as the alignment: mean (of the last layer's heads), or layer.head."""
 
+    def __post_init__(self) -> None:
+        for name in ("encoder_attention", "decoder_attention", "cross_attention"):
+            if getattr(self, name).normalizer == "hard":
+                raise ValueError(
+                    f'model.{name}.normalizer = "hard" needs REINFORCE, which a Transformer does '
+                    'not have; take "gumbel", or model.kind = "rnnsearch" or "luong"'
+                )
 
-AnyModelConfig = RNNencConfig | RNNsearchConfig | LuongConfig | TransformerConfig
+
+@dataclass(frozen=True)
+class HardConfig:
+    """Wu, Shapiro and Cotterell 2018, Wu and Cotterell 2019: one position a step, summed over.
+
+    A batch holds target x source x vocabulary numbers a sentence: for characters and the like.
+    """
+
+    __pydantic_config__ = _STRICT
+
+    kind: Literal["hard"] = "hard"
+    """The model."""
+    attention: AttentionConfig = field(default_factory=lambda: AttentionConfig(score="general"))
+    """Any score (the papers': general); the normaliser is a softmax."""
+    alignment: Literal["independent", "monotonic"] = "independent"
+    """Each step's position by itself (2018), or never before the last one's (2019)."""
+    embedding: Count = 128
+    """Width of the embeddings (the papers: 100 or 200)."""
+    hidden: Count = 256
+    """Width of the states, each direction (the papers: 200 or 400)."""
+    layers: Count = 1
+    """Depth of encoder and decoder (the papers: 2 and 1)."""
+    dropout: Share = 0.2
+    """On the embeddings, the annotations and the states (the papers: 0.2 or 0.4)."""
+    tie_embeddings: bool = False
+    """One matrix for the target embedding and the output layer."""
+
+    def __post_init__(self) -> None:
+        attention = self.attention
+        if attention != AttentionConfig(score=attention.score, hidden=attention.hidden):
+            raise ValueError(
+                'model.kind = "hard" reads of model.attention its score and hidden alone: every '
+                "position is summed over with the softmax of its energy; leave the rest out, or "
+                'take model.kind = "luong" with model.attention.normalizer = "hard"'
+            )
+
+
+AnyModelConfig = RNNencConfig | RNNsearchConfig | LuongConfig | TransformerConfig | HardConfig
 ModelConfig = Annotated[AnyModelConfig, Field(discriminator="kind")]
 
 MODEL_CONFIGS: dict[str, type[AnyModelConfig]] = {
@@ -245,7 +289,24 @@ MODEL_CONFIGS: dict[str, type[AnyModelConfig]] = {
     "rnnsearch": RNNsearchConfig,
     "luong": LuongConfig,
     "transformer": TransformerConfig,
+    "hard": HardConfig,
 }
+
+
+@dataclass(frozen=True)
+class ReinforceConfig:
+    """The estimator for attention that draws positions (normalizer = "hard")."""
+
+    __pydantic_config__ = _STRICT
+
+    baseline: Literal["none", "moving_average", "learned"] = "moving_average"
+    """What a step's log p is compared with: nothing, its average, or a prediction."""
+    weight: Amount = 1.0
+    """Weight of the score term (Xu et al. 2015: lambda_r)."""
+    entropy: Amount = 0.01
+    """Weight of the entropy of the positions (lambda_e)."""
+    rao_blackwell: Natural = 0
+    """Likeliest positions summed over at each step, and one drawn; 0: the drawn one alone."""
 
 
 @dataclass(frozen=True)
@@ -286,6 +347,8 @@ class TrainingConfig:
     """Batches whose gradients make one update, over all processes."""
     precision: Literal["float32", "bfloat16", "float16"] = "float32"
     """Type of the matrix products (autocast)."""
+    reinforce: ReinforceConfig = field(default_factory=ReinforceConfig)
+    """Of model.attention.normalizer = "hard" alone."""
     evaluate_every: Natural = 0
     """Updates between evaluations; 0: at the end of each epoch."""
     checkpoint_every: Count = 500
@@ -341,7 +404,7 @@ class Config:
     text: TextConfig = field(default_factory=TextConfig)
     """The tokenisers."""
     model: ModelConfig = field(default_factory=RNNsearchConfig)
-    """The model, chosen by its kind: rnnenc, rnnsearch, luong or transformer."""
+    """The model, chosen by its kind: rnnenc, rnnsearch, luong, transformer or hard."""
     training: TrainingConfig = field(default_factory=TrainingConfig)
     """The training."""
     search: SearchConfig = field(default_factory=SearchConfig)

@@ -16,6 +16,7 @@ from torch import Tensor
 from qkv.attention.scores import SCORES
 from qkv.config import (
     AttentionConfig,
+    HardConfig,
     LuongConfig,
     ModelConfig,
     RNNencConfig,
@@ -37,6 +38,7 @@ CONFIGS: dict[str, ModelConfig] = {
     "transformer": TransformerConfig(
         width=21, heads=3, feedforward=13, encoder_layers=2, decoder_layers=2, dropout=0.0
     ),
+    "hard": HardConfig(embedding=5, hidden=14, dropout=0.0),
 }
 
 
@@ -96,6 +98,9 @@ VARIANTS = [
     variant("transformer", positions="learned", max_positions=23, shared=True),
     variant("transformer", kv_heads=1, alignment="0.1"),
     variant("transformer", cross_attention=AttentionConfig(score="additive")),
+    variant("hard", layers=2, tie_embeddings=True),
+    variant("hard", alignment="monotonic"),
+    variant("hard", alignment="monotonic", layers=2, tie_embeddings=True),
 ]
 CASES = [*SWEEP, *VARIANTS]
 

@@ -124,7 +124,7 @@ ATTENTIONS = ("encoder_attention", "decoder_attention", "cross_attention")
 
 
 @pytest.mark.parametrize("name", ATTENTIONS)
-@pytest.mark.parametrize("normalizer", NORMALIZERS)
+@pytest.mark.parametrize("normalizer", [name for name in NORMALIZERS if name != "hard"])
 def test_each_attention_has_the_normaliser_and_the_width_that_its_config_says(normalizer, name):
     config = replace(
         CONFIG, **{name: AttentionConfig("additive", hidden=5, normalizer=normalizer)}
@@ -140,6 +140,12 @@ def test_each_attention_has_the_normaliser_and_the_width_that_its_config_says(no
         assert slots.normalizer.name == (normalizer if one == name else "softmax")
         assert (type(slots.score).__name__ == "Additive") == (one == name)
     assert place[name].attention.score.v.shape == (5,)
+
+
+@pytest.mark.parametrize("name", ATTENTIONS)
+def test_a_normaliser_that_nothing_here_would_train_is_refused(name):
+    with pytest.raises(ValueError, match=rf'model\.{name}\.normalizer = "hard" .* take "gumbel"'):
+        replace(CONFIG, **{name: AttentionConfig(normalizer="hard")})
 
 
 def weights_at(model):

@@ -16,10 +16,12 @@ class Attended(NamedTuple):
     weights: alpha, per head, before dropout; rows sum to 1 (to 0 where nothing may be attended;
         sigmoid's to anything).
     log_normalizer: log sum_j exp(e_ij), -inf where nothing may be attended; float32 at least.
-    log_prob: of the position drawn, for normalisers that draw one.
+    log_prob: of the position drawn, for normalisers that draw one; 0 where there is none.
+    log_distribution: log p of each position that it was drawn from; -inf for those forbidden.
     """
 
     context: Float[Tensor, "*batch queries value_dim"]
     weights: Float[Tensor, "*batch queries keys"] | None = None
     log_normalizer: Float[Tensor, "*batch queries"] | None = None
     log_prob: Float[Tensor, "*batch queries"] | None = None
+    log_distribution: Float[Tensor, "*batch queries keys"] | None = None

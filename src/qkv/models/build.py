@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from qkv.config import ModelConfig, TransformerConfig
+from qkv.models.hard import Hard
 from qkv.models.luong import Luong
 from qkv.models.model import EncoderDecoder
 from qkv.models.rnnenc import RNNenc
@@ -17,6 +18,7 @@ MODELS: dict[str, Callable[[Any, int, int], EncoderDecoder]] = {
     "rnnsearch": RNNsearch,
     "luong": Luong,
     "transformer": Transformer,
+    "hard": Hard,
 }
 
 

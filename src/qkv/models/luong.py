@@ -11,7 +11,13 @@ from qkv.config import LuongConfig
 from qkv.models.encoders import RecurrentEncoder
 from qkv.models.model import Forced
 from qkv.models.output import LinearOutput
-from qkv.models.parts import build_attention, build_embedding, encoder_hidden
+from qkv.models.parts import (
+    build_attention,
+    build_embedding,
+    drawn_of,
+    encoder_hidden,
+    need_of,
+)
 from qkv.models.recurrent import RecurrentDecoder, RecurrentState
 
 
@@ -126,7 +132,13 @@ class Luong(RecurrentDecoder):
         """From current states to attentional vectors; positions are queries, and so are beams."""
         assert state.memory is not None
         attended = self.attention.attend(
-            outputs, state.memory, need="weights" if need_attention else "context"
+            outputs, state.memory, need=need_of(self.attention, need_attention=need_attention)
         )
+
+        def speak(contexts: Float[Tensor, "batch queries read width"]) -> Tensor:
+            states = outputs.unsqueeze(2).expand(-1, -1, contexts.shape[2], -1)
+            return torch.tanh(self.combine(torch.cat([contexts, states], dim=-1)))
+
         combined = torch.cat([attended.context, outputs], dim=-1)
-        return Forced(torch.tanh(self.combine(combined)), attended.weights)
+        drawn = drawn_of(attended, state.memory, speak, lasting=self.input_feeding)
+        return Forced(torch.tanh(self.combine(combined)), attended.weights, drawn)

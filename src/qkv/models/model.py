@@ -9,6 +9,8 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from qkv.models.decoder import State, Step
+from qkv.models.output import Output
+from qkv.nn.reinforce import Drawn
 
 OwnState = TypeVar("OwnState", bound=State)
 
@@ -19,10 +21,12 @@ class Forced(NamedTuple):
     features: what the output layer reads, [batch, time, features].
     attention: the rows of alignment, [batch, time, source], or None where the model has none or
         they were not asked for.
+    drawn: what a loss must know where positions were drawn (a hard normaliser, in training).
     """
 
     features: Float[Tensor, "batch time features"]
     attention: Float[Tensor, "batch time source"] | None
+    drawn: Drawn | None = None
 
 
 class EncoderDecoder(nn.Module, ABC, Generic[OwnState]):
@@ -30,10 +34,11 @@ class EncoderDecoder(nn.Module, ABC, Generic[OwnState]):
 
     Two ways through the same parameters: `force` reads a whole known target (training, scoring,
     alignment), `start` and `step` extend unknown ones (search). Both give the same numbers.
-    `output` is apart, so that a loss computes it for real tokens only.
+    `output` is apart, so that a loss computes it for real tokens only. Its logits, normalised by a
+    softmax, are p(y_i | y_<i, x), whatever the model summed over to get them.
     """
 
-    output: nn.Module
+    output: Output
     attends: bool
     longest_target: int | None = None
     """Tokens that a target may have, the end symbol counted; None: any number."""

@@ -6,13 +6,21 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 
-class LinearOutput(nn.Module):
+class Output(nn.Module):
+    """What turns features of some width into logits. Abstract."""
+
+    def __init__(self, features: int) -> None:
+        super().__init__()
+        self.features = features
+
+
+class LinearOutput(Output):
     """logits = W features + b; with `tied`, W is the target embedding (Press and Wolf 2017)."""
 
     def __init__(
         self, features: int, vocabulary: int, *, dropout: float, tied: nn.Embedding | None = None
     ) -> None:
-        super().__init__()
+        super().__init__(features)
         self.dropout = nn.Dropout(dropout)
         self.bridge: nn.Module = nn.Identity()
         self.project = nn.Linear(features, vocabulary)
@@ -28,7 +36,7 @@ class LinearOutput(nn.Module):
         return logits
 
 
-class MaxoutOutput(nn.Module):
+class MaxoutOutput(Output):
     """Deep output with one maxout layer (Bahdanau et al. 2015, appendix A.2.2).
 
         t~ = U_o s_i + V_o E y_{i-1} + C_o c_i,   t_k = max(t~_{2k-1}, t~_{2k}),   logits = W_o t
@@ -48,7 +56,7 @@ class MaxoutOutput(nn.Module):
         dropout: float,
         tied: nn.Embedding | None = None,
     ) -> None:
-        super().__init__()
+        super().__init__(features)
         self.hidden = nn.Linear(features, 2 * maxout)
         self.linear = LinearOutput(maxout, vocabulary, dropout=dropout, tied=tied)
 
@@ -57,3 +65,11 @@ class MaxoutOutput(nn.Module):
         maxima = self.hidden(features).unflatten(-1, (-1, 2)).amax(-1)
         logits: Tensor = self.linear(maxima)
         return logits
+
+
+class NoOutput(Output):
+    """The features are log-probabilities already: of models that speak before they sum."""
+
+    def forward(self, features: Float[Tensor, "*batch words"]) -> Float[Tensor, "*batch words"]:
+        """Return them."""
+        return features

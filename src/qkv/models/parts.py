@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from torch import nn
+from collections.abc import Callable
 
-from qkv.attention import Attention, scores
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from qkv.attention import Attended, Attention, Prepared, scores
 from qkv.attention.registry import find
+from qkv.attention.work import Need
 from qkv.config import AttentionConfig
+from qkv.nn.reinforce import Drawn
 from qkv.text.vocabulary import PAD
 
 
@@ -16,6 +21,35 @@ def build_attention(config: AttentionConfig, query_dim: int, key_dim: int) -> At
         config.score, query_dim=query_dim, key_dim=key_dim, hidden=config.hidden or query_dim
     )
     return Attention(score=score, normalizer=config.normalizer)
+
+
+def need_of(attention: Attention, *, need_attention: bool) -> Need:
+    """Return what a decoder asks for: where attention draws, a loss needs the statistics."""
+    if need_attention:
+        return "weights"
+    normalizer = attention.normalizer
+    return "stats" if normalizer.draws and normalizer.training else "context"
+
+
+def drawn_of(
+    attended: Attended,
+    memory: Prepared,
+    speak: Callable[[Float[Tensor, "batch queries read width"]], Tensor],
+    *,
+    lasting: bool,
+) -> Drawn | None:
+    """Return what a loss must know of the positions that an attention drew; None if none.
+
+    speak: from contexts that each query might have read instead to features.
+    """
+    if attended.log_prob is None or attended.log_distribution is None:
+        return None
+
+    def features_at(positions: Int[Tensor, "batch queries read"]) -> Tensor:
+        index = positions.flatten(1).unsqueeze(-1).expand(-1, -1, memory.value.shape[-1])
+        return speak(memory.value.gather(1, index).unflatten(1, positions.shape[1:]))
+
+    return Drawn(attended.log_prob, attended.log_distribution, features_at, lasting)
 
 
 def build_embedding(size: int, width: int, *, tied: bool) -> nn.Embedding:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from qkv.attention import Prepared
 from qkv.models.decoder import Step
 from qkv.models.model import EncoderDecoder, Forced
+from qkv.nn.reinforce import joined
 
 
 @dataclass(frozen=True)
@@ -74,9 +75,11 @@ class RecurrentDecoder(EncoderDecoder[RecurrentState]):
             forced, state = self.advance(token, state, need_attention=need_attention)
             steps.append(forced)
         rows = [step.attention for step in steps if step.attention is not None]
+        draws = [step.drawn for step in steps if step.drawn is not None]
         return Forced(
             torch.cat([step.features for step in steps], dim=1),
             torch.cat(rows, dim=1) if rows else None,
+            joined(draws) if draws else None,
         )
 
     def step(self, tokens: Int[Tensor, "batch beams"], state: RecurrentState) -> Step:

@@ -11,7 +11,13 @@ from qkv.config import RNNsearchConfig
 from qkv.models.encoders import RecurrentEncoder
 from qkv.models.model import Forced
 from qkv.models.output import MaxoutOutput
-from qkv.models.parts import build_attention, build_embedding, encoder_hidden
+from qkv.models.parts import (
+    build_attention,
+    build_embedding,
+    drawn_of,
+    encoder_hidden,
+    need_of,
+)
 from qkv.models.recurrent import RecurrentDecoder, RecurrentState
 
 
@@ -76,9 +82,18 @@ class RNNsearch(RecurrentDecoder):
         assert state.memory is not None
         (previous,) = state.hidden
         attended = self.attention.attend(
-            previous, state.memory, need="weights" if need_attention else "context"
+            previous, state.memory, need=need_of(self.attention, need_attention=need_attention)
         )
+
+        def speak(contexts: Float[Tensor, "batch queries read width"]) -> Tensor:
+            shape = contexts.shape[:3]
+            inputs = torch.cat([embedded.unsqueeze(2).expand(*shape, -1), contexts], dim=-1)
+            before = previous.unsqueeze(2).expand(*shape, -1)
+            after = self.cell(inputs.flatten(0, 2), before.flatten(0, 2)).view_as(before)
+            return torch.cat([after, inputs], dim=-1)
+
         inputs = torch.cat([embedded, attended.context], dim=-1)
         current = self.cell(inputs.flatten(0, 1), previous.flatten(0, 1)).view_as(previous)
         features = torch.cat([current, inputs], dim=-1)
-        return Forced(features, attended.weights), RecurrentState((current,), state.memory)
+        drawn = drawn_of(attended, state.memory, speak, lasting=True)
+        return Forced(features, attended.weights, drawn), RecurrentState((current,), state.memory)

@@ -52,9 +52,13 @@ class Progress:
 
 @dataclass(frozen=True)
 class Parts:
-    """What an update changes: restored in place."""
+    """What an update changes: restored in place.
+
+    estimator: what the loss keeps beside the model (a baseline), often nothing.
+    """
 
     model: nn.Module
+    estimator: nn.Module
     optimizer: optim.Optimizer
     scaler: GradScaler
 
@@ -65,6 +69,8 @@ def save_checkpoint(path: Path, parts: Parts, progress: Progress, run: str) -> N
     run: the digest of the config and the data, so that another run's checkpoint is refused.
     """
     tensors = {f"model.{name}": tensor for name, tensor in parameters_of(parts.model).items()}
+    for name, tensor in parameters_of(parts.estimator).items():
+        tensors[f"estimator.{name}"] = tensor
     scalars: dict[str, float] = {}
     for index, state in parts.optimizer.state_dict()["state"].items():
         for key, value in state.items():
@@ -99,9 +105,9 @@ def load_checkpoint(path: Path, parts: Parts, run: str) -> Progress:
             f"{path} is a checkpoint of another config, or the training data has changed since "
             f"(its digest {metadata['run']}, this run's {run}); give another --out"
         )
-    prefix = "model."
-    parameters = {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
-    load_parameters(parts.model, parameters, path)
+    for prefix, module in (("model.", parts.model), ("estimator.", parts.estimator)):
+        own = {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+        load_parameters(module, own, path)
     states: dict[int, dict[str, Tensor | float]] = {}
     for name, tensor in tensors.items():
         kind, _, rest = name.partition(".")

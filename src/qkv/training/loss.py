@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from qkv.models.model import EncoderDecoder
+from qkv.models.model import EncoderDecoder, Forced
+from qkv.nn.reinforce import Drawn, Reinforce
 from qkv.text import PAD
 
 
@@ -17,12 +18,19 @@ class SequenceLoss(nn.Module):
     Sums, not means: whoever calls it divides by the tokens of the whole update, so that neither
     accumulation nor the number of processes changes the gradient. The output layer runs on real
     tokens only.
+
+    Where the model draws positions (a hard normaliser, in training) an estimator turns the
+    smoothed values into a loss with the right expected gradient; the plain sum is then that of the
+    positions which were read, and in eval mode that of the likeliest ones.
     """
 
-    def __init__(self, model: EncoderDecoder, label_smoothing: float) -> None:
+    def __init__(
+        self, model: EncoderDecoder, label_smoothing: float, estimator: nn.Module | None = None
+    ) -> None:
         super().__init__()
         self.model = model
         self.label_smoothing = label_smoothing
+        self.estimator = estimator
 
     def forward(
         self,
@@ -33,11 +41,37 @@ class SequenceLoss(nn.Module):
     ) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
         """Return the smoothed sum, with its graph, and the plain sum, without."""
         real = target_out != PAD
-        features = self.model.force(source, lengths, target_in).features[real]
+        forced = self.model.force(source, lengths, target_in)
+        if forced.drawn is not None:
+            return self._drawn(forced, forced.drawn, target_out, real)
+        smoothed, plain = self._tokens(forced.features[real], target_out[real])
+        return smoothed.sum(), plain.detach().sum()
+
+    def _drawn(
+        self,
+        forced: Forced,
+        drawn: Drawn,
+        target_out: Int[Tensor, "batch time"],
+        real: Bool[Tensor, "batch time"],
+    ) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
+        """Let the estimator choose the positions whose losses it weighs."""
+        assert isinstance(self.estimator, Reinforce), "positions are drawn, and nobody learns"
+        readings = self.estimator.readings(forced.features, drawn)
+        features = readings.features[real]
+        targets = target_out[real].unsqueeze(-1).expand(features.shape[:-1])
+        smoothed, plain = self._tokens(features, targets)
+        gains = smoothed.new_zeros(readings.weights.shape)
+        gains[real] = -smoothed
+        loss = self.estimator(gains, readings, drawn, forced.features, real)
+        return loss, (plain.detach() * readings.weights[real]).sum()
+
+    def _tokens(
+        self, features: Float[Tensor, "*tokens features"], targets: Int[Tensor, "*tokens"]
+    ) -> tuple[Float[Tensor, "*tokens"], Float[Tensor, "*tokens"]]:
+        """Return the smoothed and the plain loss of each token."""
         logits = self.model.output(features).float()
         # -log p(v) = normalizer - logit(v): no [tokens, vocabulary] tensor of log-probabilities.
         normalizer = logits.logsumexp(-1)
-        plain = normalizer - logits.gather(-1, target_out[real].unsqueeze(-1)).squeeze(-1)
+        plain = normalizer - logits.gather(-1, targets.unsqueeze(-1)).squeeze(-1)
         uniform = normalizer - logits.mean(-1)
-        smoothed = (1 - self.label_smoothing) * plain + self.label_smoothing * uniform
-        return smoothed.sum(), plain.detach().sum()
+        return (1 - self.label_smoothing) * plain + self.label_smoothing * uniform, plain

@@ -23,6 +23,7 @@ from qkv.models.weights import load_parameters, parameters_of, save_tensors
 from qkv.training import validate
 from qkv.training.checkpoint import Parts, Progress, load_checkpoint, save_checkpoint
 from qkv.training.distributed import Processes
+from qkv.training.estimator import build_estimator
 from qkv.training.loss import SequenceLoss
 from qkv.training.optimizers import build_optimizer, learning_rate
 from qkv.training.snapshots import Snapshots, average
@@ -48,12 +49,14 @@ class Trainer:
             len(task.target.vocabulary),
             shared=config.text.shared,
         ).to(group.device)
+        estimator = build_estimator(self.model, self.settings.reinforce).to(group.device)
+        loss = SequenceLoss(self.model, self.settings.label_smoothing, estimator)
         self.parts = Parts(
             self.model,
-            build_optimizer(self.model.parameters(), self.settings),
+            estimator,
+            build_optimizer(loss.parameters(), self.settings),
             torch.amp.GradScaler(enabled=self.settings.precision == "float16"),
         )
-        loss = SequenceLoss(self.model, self.settings.label_smoothing)
         self.loss: nn.Module = DistributedDataParallel(loss) if group.count > 1 else loss
         self.target_lengths = task.train.lengths[:, 1]
         self.plan = BatchPlan(task.train.lengths, config.data.tokens_per_batch, self.settings.seed)

@@ -40,6 +40,9 @@ def run(work: Work) -> Attended:
         weights.to(work.query.dtype) if work.need == "weights" else None,
         _row(work, normalized.log_normalizer, -math.inf),
         _row(work, normalized.log_prob, 0.0),
+        None
+        if normalized.log_distribution is None
+        else _replaced(work, normalized.log_distribution, -math.inf),
     )
 
 

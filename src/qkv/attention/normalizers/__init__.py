@@ -9,6 +9,8 @@ from qkv.attention.registry import find
 
 if TYPE_CHECKING:
     from qkv.attention.normalizers.entmax import Entmax, LearnedEntmax
+    from qkv.attention.normalizers.gumbel import Gumbel
+    from qkv.attention.normalizers.hard import Hard
     from qkv.attention.normalizers.normalizer import Normalizer
     from qkv.attention.normalizers.sigmoid import Sigmoid
     from qkv.attention.normalizers.softmax import Softmax
@@ -19,11 +21,15 @@ NORMALIZERS = {
     "sparsemax": "qkv.attention.normalizers.sparsemax:Sparsemax",
     "entmax": "qkv.attention.normalizers.entmax:Entmax",
     "sigmoid": "qkv.attention.normalizers.sigmoid:Sigmoid",
+    "hard": "qkv.attention.normalizers.hard:Hard",
+    "gumbel": "qkv.attention.normalizers.gumbel:Gumbel",
 }
 
 __all__ = [
     "NORMALIZERS",
     "Entmax",
+    "Gumbel",
+    "Hard",
     "LearnedEntmax",
     "Normalizer",
     "Sigmoid",

@@ -13,11 +13,16 @@ if TYPE_CHECKING:
 
 
 class Normalized(NamedTuple):
-    """The weights and what the normaliser knows about them; None for what it has not."""
+    """The weights and what the normaliser knows about them; None for what it has not.
+
+    log_prob: of the position drawn; log_distribution: of each position that could be drawn. Both
+    of normalisers that draw one, and differentiable.
+    """
 
     weights: Float[Tensor, "*batch queries keys"]
     log_normalizer: Float[Tensor, "*batch queries"] | None = None
     log_prob: Float[Tensor, "*batch queries"] | None = None
+    log_distribution: Float[Tensor, "*batch queries keys"] | None = None
 
 
 class Normalizer(nn.Module, ABC):
@@ -25,9 +30,13 @@ class Normalizer(nn.Module, ABC):
 
     A forbidden pair comes as -inf and must get weight 0. Every row that comes has at least one
     finite energy: rows that may attend to nothing are taken care of by the caller.
+
+    draws: whether it draws positions while training, without a gradient through the draw: the
+    energies then learn only from the `stats` (see Normalized).
     """
 
     name: str
+    draws = False
 
     @abstractmethod
     def forward(
