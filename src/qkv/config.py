@@ -237,7 +237,35 @@ class TransformerConfig:
     """Cross-attention read as the alignment: mean (of the last layer's heads), or layer.head."""
 
 
-AnyModelConfig = RNNencConfig | RNNsearchConfig | LuongConfig | TransformerConfig
+@dataclass(frozen=True)
+class NTMConfig:
+    """Graves, Wayne and Danihelka 2014: a controller with a memory that it reads and writes."""
+
+    __pydantic_config__ = _STRICT
+
+    kind: Literal["ntm"] = "ntm"
+    """The model."""
+    controller: Literal["lstm", "feedforward"] = "lstm"
+    """What drives the heads."""
+    embedding: Count = 64
+    """Width of the embeddings."""
+    hidden: Count = 100
+    """Width of the controller (the paper: 100)."""
+    slots: Count = 128
+    """Vectors in the memory (the paper: 128)."""
+    slot_width: Count = 20
+    """Width of each (the paper: 20)."""
+    read_heads: Count = 1
+    """Heads that read (the paper: 1; 4 for associative recall without an LSTM)."""
+    write_heads: Count = 1
+    """Heads that erase and add."""
+    max_shift: Natural = 1
+    """How many slots a head may go up or down in a step."""
+    dropout: Share = 0.0
+    """On the embeddings and before the output layer."""
+
+
+AnyModelConfig = RNNencConfig | RNNsearchConfig | LuongConfig | TransformerConfig | NTMConfig
 ModelConfig = Annotated[AnyModelConfig, Field(discriminator="kind")]
 
 MODEL_CONFIGS: dict[str, type[AnyModelConfig]] = {
@@ -245,6 +273,7 @@ MODEL_CONFIGS: dict[str, type[AnyModelConfig]] = {
     "rnnsearch": RNNsearchConfig,
     "luong": LuongConfig,
     "transformer": TransformerConfig,
+    "ntm": NTMConfig,
 }
 
 
@@ -341,7 +370,7 @@ class Config:
     text: TextConfig = field(default_factory=TextConfig)
     """The tokenisers."""
     model: ModelConfig = field(default_factory=RNNsearchConfig)
-    """The model, chosen by its kind: rnnenc, rnnsearch, luong or transformer."""
+    """The model, chosen by its kind: rnnenc, rnnsearch, luong, transformer or ntm."""
     training: TrainingConfig = field(default_factory=TrainingConfig)
     """The training."""
     search: SearchConfig = field(default_factory=SearchConfig)

@@ -18,6 +18,7 @@ from qkv.config import (
     AttentionConfig,
     LuongConfig,
     ModelConfig,
+    NTMConfig,
     RNNencConfig,
     RNNsearchConfig,
     TransformerConfig,
@@ -37,6 +38,7 @@ CONFIGS: dict[str, ModelConfig] = {
     "transformer": TransformerConfig(
         width=21, heads=3, feedforward=13, encoder_layers=2, decoder_layers=2, dropout=0.0
     ),
+    "ntm": NTMConfig(embedding=5, hidden=7, slots=11, slot_width=3, dropout=0.0),
 }
 
 
@@ -96,6 +98,8 @@ VARIANTS = [
     variant("transformer", positions="learned", max_positions=23, shared=True),
     variant("transformer", kv_heads=1, alignment="0.1"),
     variant("transformer", cross_attention=AttentionConfig(score="additive")),
+    variant("ntm", controller="feedforward", read_heads=2, max_shift=2),
+    variant("ntm", write_heads=3, max_shift=0),
 ]
 CASES = [*SWEEP, *VARIANTS]
 

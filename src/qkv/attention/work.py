@@ -13,6 +13,7 @@ from qkv.attention.checks import (
     check_inputs,
     check_key,
     check_mask,
+    check_moves,
     check_need,
     check_pairs,
     check_widths,
@@ -83,6 +84,7 @@ def step(slots: Slots, query: Tensor, prepared: Prepared, need: Need) -> Work:
             key, value = seen.hide_columns(key), seen.hide_columns(value)
     if slots.bias is not None:
         seen = _narrowed(seen, slots.bias, query, key)
+    check_moves(slots.reweighter, seen is not None)
     tensors = {"query": query, "key": key, "value": value}
     if seen is not None:
         tensors["mask"] = seen.allowed

@@ -96,6 +96,20 @@ CORPORA: dict[str, Corpus] = {
         origin="made on the spot",
         directory=False,
     ),
+    "copy-long": Corpus(
+        loader="qkv.data.families.generated:load_copy_long",
+        description="generated: 1 to 10 digits to themselves; 11 to 20 in the test",
+        licence="none needed",
+        origin="made on the spot",
+        directory=False,
+    ),
+    "recall": Corpus(
+        loader="qkv.data.families.generated:load_recall",
+        description="generated: items of three digits, and one of them, to the item after it",
+        licence="none needed",
+        origin="made on the spot",
+        directory=False,
+    ),
 }
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from qkv.config import ModelConfig, TransformerConfig
 from qkv.models.luong import Luong
 from qkv.models.model import EncoderDecoder
+from qkv.models.ntm import NTM
 from qkv.models.rnnenc import RNNenc
 from qkv.models.rnnsearch import RNNsearch
 from qkv.models.transformer import Transformer
@@ -17,6 +18,7 @@ MODELS: dict[str, Callable[[Any, int, int], EncoderDecoder]] = {
     "rnnsearch": RNNsearch,
     "luong": Luong,
     "transformer": Transformer,
+    "ntm": NTM,
 }
 
 
