@@ -39,6 +39,14 @@ MODELS: dict[str, dict[str, Any]] = {
         "dropout": 0.1,
         "attention_dropout": 0.1,
     },
+    "ntm": {
+        "kind": "ntm",
+        "embedding": 7,
+        "hidden": 10,
+        "slots": 9,
+        "slot_width": 5,
+        "dropout": 0.1,
+    },
 }
 
 

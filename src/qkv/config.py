@@ -263,6 +263,8 @@ class NTMConfig:
     """How many slots a head may go up or down in a step."""
     dropout: Share = 0.0
     """On the embeddings and before the output layer."""
+    tie_embeddings: bool = False
+    """One matrix for the target embedding and the output layer."""
 
 
 AnyModelConfig = RNNencConfig | RNNsearchConfig | LuongConfig | TransformerConfig | NTMConfig

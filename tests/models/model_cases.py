@@ -99,7 +99,7 @@ VARIANTS = [
     variant("transformer", kv_heads=1, alignment="0.1"),
     variant("transformer", cross_attention=AttentionConfig(score="additive")),
     variant("ntm", controller="feedforward", read_heads=2, max_shift=2),
-    variant("ntm", write_heads=3, max_shift=0),
+    variant("ntm", write_heads=3, max_shift=0, tie_embeddings=True),
 ]
 CASES = [*SWEEP, *VARIANTS]
 

@@ -98,7 +98,7 @@ CORPORA: dict[str, Corpus] = {
     ),
     "copy-long": Corpus(
         loader="qkv.data.families.generated:load_copy_long",
-        description="generated: 1 to 10 digits to themselves; 11 to 20 in the test",
+        description="generated: 1 to 20 digits to themselves; 21 to 40 in the test",
         licence="none needed",
         origin="made on the spot",
         directory=False,

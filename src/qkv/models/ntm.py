@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from qkv.config import NTMConfig
 from qkv.models.model import Forced
 from qkv.models.output import LinearOutput
+from qkv.models.parts import build_embedding
 from qkv.models.recurrent import RecurrentDecoder, RecurrentState
 from qkv.nn.ntm import NeuralTuringMachine, NTMState
 from qkv.text.vocabulary import PAD
@@ -35,7 +36,9 @@ class NTM(RecurrentDecoder):
     def __init__(self, config: NTMConfig, source_size: int, target_size: int) -> None:
         super().__init__()
         self.source_embedding = nn.Embedding(source_size, config.embedding, padding_idx=PAD)
-        self.target_embedding = nn.Embedding(target_size, config.embedding, padding_idx=PAD)
+        self.target_embedding = build_embedding(
+            target_size, config.embedding, tied=config.tie_embeddings
+        )
         self.dropout = nn.Dropout(config.dropout)
         self.machine = NeuralTuringMachine(
             config.embedding,
@@ -47,7 +50,12 @@ class NTM(RecurrentDecoder):
             write_heads=config.write_heads,
             max_shift=config.max_shift,
         )
-        self.output = LinearOutput(self.machine.outputs, target_size, dropout=config.dropout)
+        self.output = LinearOutput(
+            self.machine.outputs,
+            target_size,
+            dropout=config.dropout,
+            tied=self.target_embedding if config.tie_embeddings else None,
+        )
 
     def start(
         self, source: Int[Tensor, "batch source"], lengths: Int[Tensor, " batch"]

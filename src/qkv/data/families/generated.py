@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 _COUNTS = {"train": 40_000, "dev": 1_000, "test": 1_000}
 _LENGTHS = {"train": (1, 25), "dev": (1, 30), "test": (1, 30)}
-_LONG = {"train": (1, 10), "dev": (1, 10), "test": (11, 20)}
+_LONG = {"train": (1, 20), "dev": (1, 20), "test": (21, 40)}
 _SYMBOLS = 50
 _DIGITS = 10
 _ITEM = 3
@@ -39,7 +39,7 @@ def load_copy(config: DataConfig, split: str) -> Pairs:
 
 
 def load_copy_long(config: DataConfig, split: str) -> Pairs:
-    """Return `3 1 4` to `3 1 4`: 1 to 10 digits, but 11 to 20 in the test."""
+    """Return `3 1 4` to `3 1 4`: 1 to 20 digits, but 21 to 40 in the test."""
     sequences = _sequences("copy-long", split, _LONG, _DIGITS)
     return _pairs("copy-long", split, [(words, words) for words in sequences])
 
