@@ -28,33 +28,34 @@ PAD = 0
 
 
 def bag_of_words(
-    words: Int[Tensor, "*batch words"], width: int
+    words: Int[Tensor, "*batch words"], width: int, dtype: torch.dtype
 ) -> Float[Tensor, "*batch words width"]:
     """Return l = 1: the order of the words does not matter."""
-    return torch.ones(1, 1, device=words.device).expand(*words.shape, width)
+    return torch.ones(1, dtype=dtype, device=words.device).expand(*words.shape, width)
 
 
 def position_encoding(
-    words: Int[Tensor, "*batch words"], width: int
+    words: Int[Tensor, "*batch words"], width: int, dtype: torch.dtype
 ) -> Float[Tensor, "*batch words width"]:
     """Return l_kj = (1 - j/J) - (k/d) (1 - 2j/J) for word j of J, entry k of d, both from 1.
 
     J counts the real words (section 4.1), so pads after them change nothing.
     """
     count = (words != PAD).sum(-1, keepdim=True).clamp(min=1)
-    j = (torch.arange(1, words.shape[-1] + 1, device=words.device) / count).unsqueeze(-1)
-    k = torch.arange(1, width + 1, device=words.device) / width
+    at = torch.arange(1, words.shape[-1] + 1, dtype=dtype, device=words.device)
+    j = (at / count).unsqueeze(-1)
+    k = torch.arange(1, width + 1, dtype=dtype, device=words.device) / width
     return (1 - j) - k * (1 - 2 * j)
 
 
-ENCODINGS: dict[str, Callable[[Tensor, int], Tensor]] = {
+ENCODINGS: dict[str, Callable[[Tensor, int, torch.dtype], Tensor]] = {
     "bag": bag_of_words,
     "position": position_encoding,
 }
 
 
 class Words(nn.Module):
-    """sum_j l_j * A x_j: a sentence as one vector; a pad (id 0) is the zero vector."""
+    """sum_j l_j * A x_j: a sentence as one vector; a pad (id 0) counts for nothing."""
 
     def __init__(self, vocabulary: int, width: int, encoding: str) -> None:
         super().__init__()
@@ -68,8 +69,8 @@ class Words(nn.Module):
     def forward(self, words: Int[Tensor, "*batch words"]) -> Float[Tensor, "*batch width"]:
         """Encode sentences."""
         embedded = self.embedding(words)
-        weights = ENCODINGS[self.encoding](words, embedded.shape[-1])
-        encoded: Tensor = (embedded * weights.to(embedded.dtype)).sum(-2)
+        weights = ENCODINGS[self.encoding](words, embedded.shape[-1], embedded.dtype)
+        encoded: Tensor = (embedded * weights * (words != PAD).unsqueeze(-1)).sum(-2)
         return encoded
 
 
