@@ -58,9 +58,7 @@ def control(built, x, state):
         for n in range(4 * HIDDEN)
     ]
     i, f, g, o = (raw[n * HIDDEN : (n + 1) * HIDDEN] for n in range(4))
-    cells = [
-        sigmoid(f[n]) * c[n] + sigmoid(i[n]) * math.tanh(g[n]) for n in range(HIDDEN)
-    ]
+    cells = [sigmoid(f[n]) * c[n] + sigmoid(i[n]) * math.tanh(g[n]) for n in range(HIDDEN)]
     output = [sigmoid(o[n]) * math.tanh(cells[n]) for n in range(HIDDEN)]
     return output, [output, cells]
 
@@ -131,9 +129,7 @@ def run(built, inputs):
 @pytest.mark.parametrize("controller", ["lstm", "feedforward"])
 @pytest.mark.parametrize(("reads", "writes", "reach"), [(1, 1, 1), (2, 3, 2), (1, 2, 0)])
 def test_a_machine_equals_the_equations_written_as_loops(controller, reads, writes, reach):
-    built = machine(
-        controller=controller, read_heads=reads, write_heads=writes, max_shift=reach
-    )
+    built = machine(controller=controller, read_heads=reads, write_heads=writes, max_shift=reach)
     inputs = torch.randn(BATCH, 3, INPUTS).double()
     outputs, _ = run(built, inputs)
     assert outputs.shape == (BATCH, 3, built.outputs)

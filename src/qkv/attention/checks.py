@@ -166,9 +166,9 @@ def check_moves(reweighter: object, masked: bool) -> None:
     """
     if masked and getattr(reweighter, "moves_weight", False):
         raise ValueError(
-            f"{type(reweighter).__name__} moves weight from key to key, but the mask (or a bias of "
-            "-inf) forbids some, and weight might land there; attend without a mask (the slots of "
-            "a memory have no padding), or group items by their number of keys"
+            f"{type(reweighter).__name__} moves weight from key to key, but the mask (or a bias "
+            "of -inf) forbids some, and weight might land there; attend without a mask (the slots "
+            "of a memory have no padding), or group items by their number of keys"
         )
 
 

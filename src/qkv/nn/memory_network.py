@@ -13,6 +13,7 @@ How the hops share their matrices is two ways of putting the same parts together
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple, Self
 
 import torch
@@ -163,14 +164,11 @@ class MemoryNetwork(nn.Module):
         max_memories: int = 50,
         encoding: str = "position",
     ) -> Self:
-        """A^{k+1} = C^k, B = A^1 and W = C^K transposed; H = 1: K + 1 matrices (section 2.2, 1)."""
+        """A^{k+1} = C^k, B = A^1, W^T = C^K and H = 1: K + 1 matrices (section 2.2, 1)."""
         tables = [
             Memories(Words(vocabulary, width, encoding), max_memories) for _ in range(hops + 1)
         ]
-        chain = [
-            Hop(address, content, nn.Identity())
-            for address, content in zip(tables, tables[1:], strict=False)
-        ]
+        chain = [Hop(address, content, nn.Identity()) for address, content in pairwise(tables)]
         return cls(tables[0].words, chain, TiedAnswer(tables[-1].words))
 
     @classmethod

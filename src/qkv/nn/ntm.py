@@ -196,7 +196,7 @@ class NeuralTuringMachine(nn.Module):
     lead = 5.0
     """How far the first slot's logit is above the others' at the start: e^5 to 1."""
 
-    def __init__(  # noqa: PLR0913 - the sizes of a machine
+    def __init__(
         self,
         inputs: int,
         hidden: int,

@@ -24,9 +24,7 @@ def check_floating(name: str, part: str, shape: str, given: object, least: int) 
             if isinstance(given, Tensor)
             else type(given).__name__
         )
-        raise ValueError(
-            f"{name} takes {part} as a floating-point tensor {shape}, got {found}"
-        )
+        raise ValueError(f"{name} takes {part} as a floating-point tensor {shape}, got {found}")
 
 
 def fit(

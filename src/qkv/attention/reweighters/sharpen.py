@@ -12,7 +12,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-
 from qkv.attention.reweighters.shape import check_floating, fit
 
 if TYPE_CHECKING:
