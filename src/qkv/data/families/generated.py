@@ -1,8 +1,8 @@
 """Toy tasks that need no files: copy a sequence of integers, turn it round, or recall a part.
 
 Copy and reverse: integers 0 to 49 as words; training 40,000 sequences of 1 to 25, dev and test
-1,000 each of 1 to 30, so the longest lengths are seen only in the tests. Each split has a fixed seed
-of its own. Very short sequences (50 of length 1) stand in several splits.
+1,000 each of 1 to 30, so the longest lengths are seen only in the tests. Each split has a fixed
+seed of its own. Very short sequences (50 of length 1) stand in several splits.
 
 Copy-long and recall are the tasks of Graves, Wayne and Danihelka 2014 (sections 4.1 and 4.3), with
 digits in place of binary vectors, and of the same sizes.
