@@ -40,6 +40,14 @@ MODELS: dict[str, dict[str, Any]] = {
         "attention_dropout": 0.1,
     },
     "hard": {"kind": "hard", "embedding": 7, "hidden": 10, "dropout": 0.1},
+    "ntm": {
+        "kind": "ntm",
+        "embedding": 7,
+        "hidden": 10,
+        "slots": 9,
+        "slot_width": 5,
+        "dropout": 0.1,
+    },
 }
 
 

@@ -77,6 +77,6 @@ def describe_attention(run: Run) -> str:
         read = model.alignment
         which = "mean of the heads of the last layer" if read == "mean" else f"layer.head {read}"
         return f"transformer, {model.cross_attention.score}, cross-attention: {which}"
-    if model.kind == "rnnenc":
-        return "rnnenc, no attention"
+    if model.kind == "rnnenc" or model.kind == "ntm":
+        return f"{model.kind}, no alignment"
     return f"{model.kind}, {model.attention.score}"

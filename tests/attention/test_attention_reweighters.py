@@ -69,7 +69,7 @@ def test_a_nan_position_of_a_dead_row_reaches_nobody():
 
 
 def test_the_fused_kernel_leaves_a_reweighter_to_the_reference():
-    assert set(REWEIGHTERS) == {"gaussian"}
+    assert "gaussian" in REWEIGHTERS
     x = torch.randn(2, 3, 5)
     with pytest.raises(ValueError, match="'sdpa' cannot do reweighter Gaussian"):
         qkv.attend(x, x, reweighter=Gaussian(torch.zeros(2, 3), 1.0), kernel="sdpa")

@@ -19,6 +19,7 @@ WORDS = {
     "directory": "somewhere",
     "invalid": "skip",
     "cell": "lstm",
+    "controller": "feedforward",
     "score": "dot",
     "normalizer": "sparsemax",
     "norm": "post",

@@ -157,6 +157,34 @@ def test_generated_tasks_are_what_they_say(task, turn):
     assert list(load_pairs(DataConfig(corpus=task), "test")) == list(splits["test"])
 
 
+def test_copy_long_is_tested_on_lengths_that_it_never_trains_on():
+    splits = load_all(DataConfig(corpus="copy-long"))
+
+    assert [len(splits[split]) for split in SPLITS] == [40_000, 1_000, 1_000]
+    for split, shortest, longest in (("train", 1, 20), ("dev", 1, 20), ("test", 21, 40)):
+        assert splits[split].sources == splits[split].targets
+        sequences = [source.split() for source in splits[split].sources]
+        assert {len(words) for words in sequences} == set(range(shortest, longest + 1))
+        assert {word for words in sequences for word in words} == set("0123456789")
+
+
+def test_recall_asks_for_the_item_after_one_that_stands_once():
+    splits = load_all(DataConfig(corpus="recall"))
+
+    assert [len(splits[split]) for split in SPLITS] == [40_000, 1_000, 1_000]
+    for split in SPLITS:
+        seen = set()
+        for pair in splits[split]:
+            shown, _, query = pair.source.partition(" ? ")
+            items = [item.strip() for item in shown.split(";")[1:]]
+            assert len(set(items)) == len(items)
+            assert all(re.fullmatch(r"\d \d \d", item) for item in (*items, query))
+            assert pair.target == items[items.index(query) + 1]
+            seen.add((len(items), items.index(query)))
+        assert seen == {(count, i) for count in range(2, 7) for i in range(count - 1)}
+    assert splits["dev"].sources != splits["test"].sources
+
+
 def test_multi30k_has_its_published_sizes_and_further_tests(corpus_folder):
     folder = corpus_folder("multi30k")
     config = DataConfig(corpus="multi30k", directory=folder, source="de", target="en")

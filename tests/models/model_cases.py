@@ -19,6 +19,7 @@ from qkv.config import (
     HardConfig,
     LuongConfig,
     ModelConfig,
+    NTMConfig,
     RNNencConfig,
     RNNsearchConfig,
     TransformerConfig,
@@ -39,6 +40,7 @@ CONFIGS: dict[str, ModelConfig] = {
         width=21, heads=3, feedforward=13, encoder_layers=2, decoder_layers=2, dropout=0.0
     ),
     "hard": HardConfig(embedding=5, hidden=14, dropout=0.0),
+    "ntm": NTMConfig(embedding=5, hidden=7, slots=11, slot_width=3, dropout=0.0),
 }
 
 
@@ -101,6 +103,8 @@ VARIANTS = [
     variant("hard", layers=2, tie_embeddings=True),
     variant("hard", alignment="monotonic"),
     variant("hard", alignment="monotonic", layers=2, tie_embeddings=True),
+    variant("ntm", controller="feedforward", read_heads=2, max_shift=2),
+    variant("ntm", write_heads=3, max_shift=0, tie_embeddings=True),
 ]
 CASES = [*SWEEP, *VARIANTS]
 

@@ -162,6 +162,20 @@ def check_reweighter(reweighter: object) -> None:
         )
 
 
+def check_moves(reweighter: object, masked: bool) -> None:
+    """Refuse to move weight where some keys are forbidden: it might land on them.
+
+    Raises:
+        ValueError: saying what to do instead.
+    """
+    if masked and getattr(reweighter, "moves_weight", False):
+        raise ValueError(
+            f"{type(reweighter).__name__} moves weight from key to key, but the mask (or a bias "
+            "of -inf) forbids some, and weight might land there; attend without a mask (the slots "
+            "of a memory have no padding), or group items by their number of keys"
+        )
+
+
 def check_bias_fits(bias: Tensor | Placed, query: Tensor, key: Tensor) -> None:
     """Refuse a bias that cannot be added to the energies.
 

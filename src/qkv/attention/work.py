@@ -14,6 +14,7 @@ from qkv.attention.checks import (
     check_inputs,
     check_key,
     check_mask,
+    check_moves,
     check_need,
     check_pairs,
     check_widths,
@@ -106,6 +107,7 @@ def step(
         slots = replace(slots, bias=bias)
     elif bias is not None:
         seen = _narrowed(seen, bias, key)
+    check_moves(slots.reweighter, seen is not None)
     tensors = {"query": query, "key": key, "value": value}
     if seen is not None:
         tensors["mask"] = seen.allowed

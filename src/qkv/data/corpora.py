@@ -105,6 +105,20 @@ CORPORA: dict[str, Corpus] = {
         directory=False,
         metrics=("accuracy",),
     ),
+    "copy-long": Corpus(
+        loader="qkv.data.families.generated:load_copy_long",
+        description="generated: 1 to 20 digits to themselves; 21 to 40 in the test",
+        licence="none needed",
+        origin="made on the spot",
+        directory=False,
+    ),
+    "recall": Corpus(
+        loader="qkv.data.families.generated:load_recall",
+        description="generated: items of three digits, and one of them, to the item after it",
+        licence="none needed",
+        origin="made on the spot",
+        directory=False,
+    ),
 }
 
 

@@ -9,6 +9,7 @@ from qkv.config import ModelConfig, TransformerConfig
 from qkv.models.hard import Hard
 from qkv.models.luong import Luong
 from qkv.models.model import EncoderDecoder
+from qkv.models.ntm import NTM
 from qkv.models.rnnenc import RNNenc
 from qkv.models.rnnsearch import RNNsearch
 from qkv.models.transformer import Transformer
@@ -19,6 +20,7 @@ MODELS: dict[str, Callable[[Any, int, int], EncoderDecoder]] = {
     "luong": Luong,
     "transformer": Transformer,
     "hard": Hard,
+    "ntm": NTM,
 }
 
 

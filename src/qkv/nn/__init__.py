@@ -7,11 +7,25 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from qkv.nn.cache import KeyValueCache
+    from qkv.nn.memory_network import MemoryNetwork
     from qkv.nn.multi_head import MultiHeadAttention
+    from qkv.nn.ntm import NeuralTuringMachine, NTMState
 
-_EXPORTS = {"KeyValueCache": "qkv.nn.cache", "MultiHeadAttention": "qkv.nn.multi_head"}
+_EXPORTS = {
+    "KeyValueCache": "qkv.nn.cache",
+    "MemoryNetwork": "qkv.nn.memory_network",
+    "MultiHeadAttention": "qkv.nn.multi_head",
+    "NTMState": "qkv.nn.ntm",
+    "NeuralTuringMachine": "qkv.nn.ntm",
+}
 
-__all__ = ["KeyValueCache", "MultiHeadAttention"]
+__all__ = [
+    "KeyValueCache",
+    "MemoryNetwork",
+    "MultiHeadAttention",
+    "NTMState",
+    "NeuralTuringMachine",
+]
 
 
 def __getattr__(name: str) -> Any:

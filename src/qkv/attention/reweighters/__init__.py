@@ -6,12 +6,30 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from qkv.attention.reweighters.chain import Chain
     from qkv.attention.reweighters.gaussian import Gaussian
+    from qkv.attention.reweighters.interpolate import Interpolate
     from qkv.attention.reweighters.reweighter import Reweighter
+    from qkv.attention.reweighters.sharpen import Sharpen
+    from qkv.attention.reweighters.shift import Shift
 
-REWEIGHTERS = {"gaussian": "qkv.attention.reweighters.gaussian:Gaussian"}
+REWEIGHTERS = {
+    "gaussian": "qkv.attention.reweighters.gaussian:Gaussian",
+    "interpolate": "qkv.attention.reweighters.interpolate:Interpolate",
+    "shift": "qkv.attention.reweighters.shift:Shift",
+    "sharpen": "qkv.attention.reweighters.sharpen:Sharpen",
+    "chain": "qkv.attention.reweighters.chain:Chain",
+}
 
-__all__ = ["REWEIGHTERS", "Gaussian", "Reweighter"]
+__all__ = [
+    "REWEIGHTERS",
+    "Chain",
+    "Gaussian",
+    "Interpolate",
+    "Reweighter",
+    "Sharpen",
+    "Shift",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -14,7 +14,9 @@ if TYPE_CHECKING:
 class Reweighter(Protocol):
     """w = reweight(alpha): the weights that read the values, from those of the normaliser.
 
-    A module, or a value made for one call. A weight of 0 must stay 0.
+    A module, or a value made for one call. A weight of 0 must stay 0:
+    so nothing is read behind a mask. One that can give weight to a key that had none says so,
+    `moves_weight = True`, and is refused where a mask or a bias of -inf forbids a pair.
     """
 
     def __call__(

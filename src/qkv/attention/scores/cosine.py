@@ -2,7 +2,9 @@
 
     e_ij = beta q_i . k_j / (|q_i| |k_j|)
 
-Differs from the paper: beta is a fixed number; a vector of zeros has no direction, and scores 0.
+beta is a fixed number; or, as in the paper, one for each query, which a network emits at each
+step: a tensor, and then the score is a value for one call.
+Differs from the paper: a vector of zeros has no direction, and scores 0.
 """
 
 from __future__ import annotations
@@ -11,22 +13,33 @@ import math
 from typing import TYPE_CHECKING, Self
 
 import torch
+from torch import Tensor
 
+from qkv.attention.masks.mask import align
 from qkv.attention.scores.score import DotScore, at_least_float32, same_width
 
 if TYPE_CHECKING:
     from jaxtyping import Float
-    from torch import Tensor
 
 
 class Cosine(DotScore):
-    """Score each key by the cosine of its angle with the query, times beta; no parameters."""
+    """Score each key by the cosine of its angle with the query, times beta; no parameters.
+
+    beta: a number, or a tensor [..., queries, 1] whose other sizes are the query's or 1; it may
+    need a gradient.
+    """
 
     has_parameters = False
 
-    def __init__(self, beta: float = 1.0) -> None:
+    def __init__(self, beta: float | Float[Tensor, "*batch queries 1"] = 1.0) -> None:
         super().__init__()
-        if not math.isfinite(beta):
+        if isinstance(beta, Tensor):
+            if not beta.is_floating_point() or beta.dim() < 2 or beta.shape[-1] != 1:
+                raise ValueError(
+                    "beta is a number, or a floating-point tensor [batch, queries, 1], one for "
+                    f"each query, got {beta.dtype} {list(beta.shape)}"
+                )
+        elif not math.isfinite(beta):
             raise ValueError(f"beta is a finite number, got {beta}")
         self.beta = beta
 
@@ -37,14 +50,31 @@ class Cosine(DotScore):
         return cls()
 
     def scale(self, width: int) -> float:
-        """Return beta."""
-        return self.beta
+        """Return beta; that of each query is already in the projected query."""
+        return 1.0 if isinstance(self.beta, Tensor) else self.beta
 
     def project_query(
         self, query: Float[Tensor, "*batch queries width"]
     ) -> Float[Tensor, "*batch queries width"]:
-        """Give the query length 1."""
-        return _unit(query)
+        """Give the query length 1, or its own beta.
+
+        Raises:
+            ValueError: the betas are for other queries.
+        """
+        if not isinstance(self.beta, Tensor):
+            return _unit(query)
+        beta = self.beta
+        if beta.dim() <= query.dim():
+            beta = align(beta, query.dim() - 2)
+        pairs = zip(reversed(beta.shape), (1, *reversed(query.shape[:-1])), strict=False)
+        if beta.dim() > query.dim() or any(size not in (1, full) for size, full in pairs):
+            raise ValueError(
+                f"beta {list(self.beta.shape)} does not fit queries {list(query.shape)}: it is "
+                "[batch, queries, 1] or [batch, heads, queries, 1], each size the query's or 1"
+            )
+        # A query that may meet nothing arrives empty; its beta, be it NaN, counts as little.
+        beta = torch.where(query.any(-1, keepdim=True), beta.to(query.dtype), 0)
+        return _unit(query) * beta
 
     def prepare(
         self, key: Float[Tensor, "*batch keys width"]

@@ -1,0 +1,40 @@
+"""All of a run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from qkv.config.data import DataConfig, TextConfig
+from qkv.config.kinds import STRICT
+from qkv.config.models import ModelConfig, RNNsearchConfig
+from qkv.config.search import SearchConfig
+from qkv.config.training import TrainingConfig
+
+
+@dataclass(frozen=True)
+class Config:
+    """All of a run."""
+
+    __pydantic_config__ = STRICT
+
+    data: DataConfig = field(default_factory=DataConfig)
+    """The pairs."""
+    text: TextConfig = field(default_factory=TextConfig)
+    """The tokenisers."""
+    model: ModelConfig = field(default_factory=RNNsearchConfig)
+    """The model, chosen by its kind: rnnenc, rnnsearch, luong, transformer, hard or ntm."""
+    training: TrainingConfig = field(default_factory=TrainingConfig)
+    """The training."""
+    search: SearchConfig = field(default_factory=SearchConfig)
+    """The search of evaluation and translation."""
+
+    def __post_init__(self) -> None:
+        model = self.model
+        if model.kind == "transformer" and model.positions == "learned":
+            longest = self.data.max_length + 1  # and the end symbol
+            if longest > model.max_positions:
+                raise ValueError(
+                    f"data.max_length = {self.data.max_length} and the end symbol need {longest} "
+                    f"positions, but model.max_positions = {model.max_positions}; raise it, lower "
+                    'data.max_length, or set model.positions = "sinusoidal"'
+                )
