@@ -13,6 +13,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from qkv.attention.biases import BIASES
+from qkv.attention.linear.features import FEATURES
+from qkv.attention.local import LOCALS
+from qkv.attention.normalizers import NORMALIZERS
 from qkv.attention.scores import SCORES
 from qkv.config import (
     AttentionConfig,
@@ -76,10 +80,24 @@ def variant(kind: str, *, shared: bool = False, **changes: Any) -> Case:
     """A kind with some settings changed."""
     config = replace(CONFIGS[kind], **changes)
     shown = [
-        f"{name}={getattr(value, 'score', value)}"
+        f"{name}={words(value)}"
         for name, value in (*changes.items(), *([("shared", True)] if shared else []))
     ]
     return Case("-".join([kind, *shown]), config, shared)
+
+
+def words(value: Any) -> str:
+    """What a setting says, in a word or two."""
+    if not isinstance(value, AttentionConfig):
+        return str(value)
+    plain = AttentionConfig()
+    given = {f.name: getattr(value, f.name) for f in fields(value)}
+    return "/".join(str(v) for name, v in given.items() if v != getattr(plain, name)) or "plain"
+
+
+def attention(**slots: Any) -> AttentionConfig:
+    """An attention with some slots filled; windows are small enough to leave keys out."""
+    return AttentionConfig(**{"score": "general", "window": 2, **slots})
 
 
 SWEEP = [
@@ -100,6 +118,57 @@ VARIANTS = [
     variant("transformer", positions="learned", max_positions=23, shared=True),
     variant("transformer", kv_heads=1, alignment="0.1"),
     variant("transformer", cross_attention=AttentionConfig(score="additive")),
+    *(
+        variant(kind, attention=attention(score=score, scope=scope))
+        for kind in ("rnnsearch", "luong")
+        for scope in LOCALS
+        for score in ("general", "location")
+    ),
+    *(variant("luong", input_feeding=False, attention=attention(scope=scope)) for scope in LOCALS),
+    variant("transformer", encoder_attention=attention(scope="local-m")),
+    variant("transformer", encoder_attention=attention(scope="local-p", window=1)),
+    variant("transformer", decoder_attention=attention(scope="local-m", window=1)),
+    variant("transformer", cross_attention=attention(scope="local-p", window=1)),
+    variant("transformer", cross_attention=attention(scope="local-m")),
+    *(
+        variant(
+            "transformer",
+            positions="none",
+            encoder_attention=attention(bias=bias),
+            decoder_attention=attention(bias=bias),
+        )
+        for bias in BIASES
+    ),
+    variant("transformer", positions="rotary", width=24),
+    variant(
+        "transformer",
+        **{
+            name: attention(score="scaled_dot", layer_scores=("cosine", "additive"))
+            for name in attentions(CONFIGS["transformer"])
+        },
+    ),
+    *(
+        variant(
+            "transformer",
+            **{
+                name: attention(score="scaled_dot", features=features)
+                for name in attentions(CONFIGS["transformer"])
+            },
+        )
+        for features in FEATURES
+    ),
+    *(
+        variant(kind, attention=attention(normalizer=normalizer))
+        for kind in ("rnnsearch", "luong")
+        for normalizer in NORMALIZERS
+    ),
+    *(
+        variant("transformer", cross_attention=attention(normalizer=normalizer))
+        for normalizer in NORMALIZERS
+        if normalizer != "hard"
+    ),
+    variant("rnnsearch", attention=attention(normalizer="entmax", alpha=1.3)),
+    variant("luong", attention=attention(temperature=0.5)),
     variant("hard", layers=2, tie_embeddings=True),
     variant("hard", alignment="monotonic"),
     variant("hard", alignment="monotonic", layers=2, tie_embeddings=True),

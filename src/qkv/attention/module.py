@@ -122,6 +122,26 @@ class Attention(nn.Module):
         work = step(slots, self.turn(query, positions), prepared, need, local)
         return choose("auto", work).run(work)
 
+    def prepare_rows(
+        self,
+        key: Float[Tensor, "*batch keys key_dim"],
+        positions: Int[Tensor, " keys"] | None = None,
+    ) -> Float[Tensor, "*batch keys width"]:
+        """Turn and project keys that a cache will hold, row by row, from these positions on."""
+        prepared: Tensor = self.score.prepare(self.turn(key, positions))
+        return prepared
+
+    def attend_rows(
+        self,
+        query: Float[Tensor, "batch *heads queries query_dim"],
+        rows: Prepared,
+        *,
+        need: Need = "context",
+        positions: Int[Tensor, " queries"] | None = None,
+    ) -> Attended:
+        """Ask what a cache holds, as prepare_rows() made it."""
+        return self.attend(query, rows, need=need, positions=positions)
+
     def turn(
         self,
         vectors: Float[Tensor, "*batch time width"],

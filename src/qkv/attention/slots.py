@@ -69,4 +69,11 @@ def _named_score(name: str) -> Score:
 
 @cache
 def _named_normalizer(name: str) -> Normalizer:
-    return build_normalizer(name)
+    normalizer = build_normalizer(name)
+    if normalizer.has_parameters:
+        built = type(normalizer).__name__
+        raise ValueError(
+            f"normalizer {name!r} has parameters, so its name is not enough: pass an object, "
+            f"qkv.normalizers.{built}(...)"
+        )
+    return normalizer

@@ -86,12 +86,13 @@ class Tile:
         return rows if self.rows is not None else rows[..., : self.pairs.queries, :]
 
     def scatter(
-        self, tiles: Shaped[Tensor, "*tile rows columns"]
+        self, tiles: Shaped[Tensor, "*tile rows columns"], rest: float = 0.0
     ) -> Shaped[Tensor, "*batch rows keys"]:
-        """Put the tiles' columns where they belong in all keys; the rest is 0."""
+        """Put the tiles' columns where they belong among all keys; all else is `rest`."""
         pairs = self.pairs
         columns = torch.where(pairs.real, pairs.key, pairs.keys).expand(tiles.shape)
-        whole = tiles.new_zeros(*tiles.shape[:-1], pairs.keys + 1).scatter(-1, columns, tiles)
+        whole = tiles.new_full((*tiles.shape[:-1], pairs.keys + 1), rest)
+        whole = whole.scatter(-1, columns, tiles)
         return self.back(whole[..., :-1])
 
     def met(self, allowed: Bool[Tensor, "*tile rows columns"]) -> Bool[Tensor, "*batch keys"]:

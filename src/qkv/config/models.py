@@ -11,6 +11,17 @@ from qkv.config.attention import AttentionConfig
 from qkv.config.kinds import STRICT, Count, Natural, Share
 
 
+def _of_a_recurrent_model(attention: AttentionConfig) -> None:
+    """Refuse what only a Transformer's attention has."""
+    plain = AttentionConfig()
+    for name in ("bias", "features", "layer_scores"):
+        if getattr(attention, name) != getattr(plain, name):
+            raise ValueError(
+                f"model.attention.{name} is for the attentions of a Transformer (model.kind = "
+                '"transformer"); leave it out'
+            )
+
+
 @dataclass(frozen=True)
 class RNNencConfig:
     """Encoder-decoder without attention: the last state is the context."""
@@ -58,6 +69,9 @@ class RNNsearchConfig:
     tie_embeddings: bool = False
     """One matrix for the target embedding and the output layer."""
 
+    def __post_init__(self) -> None:
+        _of_a_recurrent_model(self.attention)
+
 
 @dataclass(frozen=True)
 class LuongConfig:
@@ -83,6 +97,9 @@ class LuongConfig:
     """Between layers, on the embeddings and before the output layer."""
     tie_embeddings: bool = False
     """One matrix for the target embedding and the output layer."""
+
+    def __post_init__(self) -> None:
+        _of_a_recurrent_model(self.attention)
 
 
 @dataclass(frozen=True)
@@ -119,8 +136,9 @@ class TransformerConfig:
     """Depth of the decoder."""
     norm: Literal["pre", "post"] = "pre"
     """Layer norm before each sub-layer, or after it as in the paper."""
-    positions: Literal["sinusoidal", "learned"] = "sinusoidal"
-    """Sinusoids (grow on demand) or a learned table."""
+    positions: Literal["sinusoidal", "learned", "rotary", "none"] = "sinusoidal"
+    """Sinusoids (grow on demand) or a learned table, added to the embeddings; rotary, which turns
+    query and key of the self-attentions; none, for a bias on positions, or none at all."""
     max_positions: Count = 512
     """Size of the learned table; longer input is refused by name."""
     dropout: Share = 0.1
@@ -139,6 +157,23 @@ class TransformerConfig:
                     f'model.{name}.normalizer = "hard" needs REINFORCE, which a Transformer does '
                     'not have; take "gumbel", or model.kind = "rnnsearch" or "luong"'
                 )
+            layers = self.encoder_layers if name == "encoder_attention" else self.decoder_layers
+            scores = getattr(self, name).layer_scores
+            if scores and len(scores) != layers:
+                raise ValueError(
+                    f"model.{name}.layer_scores names {len(scores)} scores for {layers} layers; "
+                    "name one for each, or none and set score"
+                )
+        if self.decoder_attention.scope == "local-p":
+            raise ValueError(
+                'model.decoder_attention.scope = "local-p" points into a sequence by its length, '
+                'which a decoder does not know; take "local-m"'
+            )
+        if self.cross_attention.bias != "none":
+            raise ValueError(
+                f'model.cross_attention.bias = "{self.cross_attention.bias}" compares places of '
+                "two sequences; set it in encoder_attention and decoder_attention"
+            )
 
 
 @dataclass(frozen=True)

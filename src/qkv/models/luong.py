@@ -96,7 +96,8 @@ class Luong(RecurrentDecoder):
         state = self.start(source, lengths)
         embedded = self.dropout(self.target_embedding(target))
         outputs, _ = self.recurrence(embedded, self._pack(state))
-        return self._attend(outputs, state, need_attention=need_attention)
+        places = torch.arange(target.shape[1], device=target.device)
+        return self._attend(outputs, places, state, need_attention=need_attention)
 
     def advance(
         self,
@@ -111,10 +112,14 @@ class Luong(RecurrentDecoder):
         outputs, final = self.recurrence(inputs.flatten(0, 1).unsqueeze(1), self._pack(state))
         shape = embedded.shape[:2]
         forced = self._attend(
-            outputs.squeeze(1).unflatten(0, shape), state, need_attention=need_attention
+            outputs.squeeze(1).unflatten(0, shape),
+            state.places(shape[1]),
+            state,
+            need_attention=need_attention,
         )
         layers = tuple(layer.unflatten(0, shape) for stack in final for layer in stack)
-        return forced, RecurrentState((forced.features, *layers), state.memory)
+        hidden = (forced.features, *layers)
+        return forced, RecurrentState(hidden, state.memory, state.time + 1)
 
     def _pack(self, state: RecurrentState) -> tuple[Tensor, Tensor]:
         """Give torch its two [layers, batch, hidden] from our tuple."""
@@ -125,6 +130,7 @@ class Luong(RecurrentDecoder):
     def _attend(
         self,
         outputs: Float[Tensor, "batch queries hidden"],
+        places: Int[Tensor, " queries"],
         state: RecurrentState,
         *,
         need_attention: bool,
@@ -132,7 +138,10 @@ class Luong(RecurrentDecoder):
         """From current states to attentional vectors; positions are queries, and so are beams."""
         assert state.memory is not None
         attended = self.attention.attend(
-            outputs, state.memory, need=need_of(self.attention, need_attention=need_attention)
+            outputs,
+            state.memory,
+            need=need_of(self.attention, need_attention=need_attention),
+            positions=places,
         )
 
         def speak(contexts: Float[Tensor, "batch queries read width"]) -> Tensor:

@@ -7,7 +7,8 @@ from collections.abc import Callable
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from qkv.attention import Attended, Attention, Prepared, scores
+from qkv.attention import Attended, Attention, Prepared, Rotary, biases, normalizers, scores
+from qkv.attention.local import build as build_local
 from qkv.attention.registry import find
 from qkv.attention.work import Need
 from qkv.config import AttentionConfig
@@ -17,10 +18,38 @@ from qkv.text.vocabulary import PAD
 
 def build_attention(config: AttentionConfig, query_dim: int, key_dim: int) -> Attention:
     """Build the attention that a config describes between vectors of these widths."""
-    score = scores.build(
-        config.score, query_dim=query_dim, key_dim=key_dim, hidden=config.hidden or query_dim
+    return fill_attention(config, config.score, query_dim, key_dim)
+
+
+def fill_attention(
+    config: AttentionConfig,
+    score: str,
+    query_dim: int,
+    key_dim: int,
+    *,
+    heads: int = 1,
+    dropout: float = 0.0,
+    rotary: Rotary | None = None,
+) -> Attention:
+    """Fill the slots that a config names, with this score, for vectors of these widths."""
+    local = None
+    if config.scope != "global":
+        local = build_local(config.scope, query_dim=query_dim, window=config.window)
+    return Attention(
+        score=scores.build(
+            score, query_dim=query_dim, key_dim=key_dim, hidden=config.hidden or query_dim
+        ),
+        bias=None if config.bias == "none" else biases.build(config.bias, heads=heads),
+        normalizer=normalizers.build(
+            config.normalizer,
+            heads=heads,
+            alpha=config.alpha or None,
+            temperature=config.temperature,
+        ),
+        dropout=dropout,
+        local=local,
+        rotary=rotary,
     )
-    return Attention(score=score, normalizer=config.normalizer)
 
 
 def need_of(attention: Attention, *, need_attention: bool) -> Need:

@@ -55,3 +55,13 @@ class Learned(nn.Module):
             )
         learned: Tensor = self.table.weight[start:stop]
         return embedded + learned
+
+
+class Unplaced(nn.Module):
+    """Add nothing: the attention knows the positions itself, or nobody does."""
+
+    def forward(
+        self, embedded: Float[Tensor, "batch time width"], start: int = 0
+    ) -> Float[Tensor, "batch time width"]:
+        """Return the embeddings as they are."""
+        return embedded

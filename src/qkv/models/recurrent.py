@@ -22,10 +22,16 @@ class RecurrentState:
 
     hidden: tensors of each hypothesis, each [batch, beams, width].
     memory: what was prepared from the source, once a sentence; its hypotheses share it.
+    time: how many tokens each hypothesis has read.
     """
 
     hidden: tuple[Float[Tensor, "batch beams width"], ...]
     memory: Prepared | None
+    time: int = 0
+
+    def places(self, queries: int) -> Int[Tensor, " queries"]:
+        """Where hypotheses side by side stand in the target: all of them here."""
+        return torch.full((queries,), self.time, device=self.hidden[0].device)
 
     def select(self, sentences: Int[Tensor, " kept"], beams: Int[Tensor, "kept beams"]) -> Self:
         """Keep these sentences and, of each, continue these hypotheses."""

@@ -82,7 +82,10 @@ class RNNsearch(RecurrentDecoder):
         assert state.memory is not None
         (previous,) = state.hidden
         attended = self.attention.attend(
-            previous, state.memory, need=need_of(self.attention, need_attention=need_attention)
+            previous,
+            state.memory,
+            need=need_of(self.attention, need_attention=need_attention),
+            positions=state.places(previous.shape[1]),
         )
 
         def speak(contexts: Float[Tensor, "batch queries read width"]) -> Tensor:
@@ -96,4 +99,6 @@ class RNNsearch(RecurrentDecoder):
         current = self.cell(inputs.flatten(0, 1), previous.flatten(0, 1)).view_as(previous)
         features = torch.cat([current, inputs], dim=-1)
         drawn = drawn_of(attended, state.memory, speak, lasting=True)
-        return Forced(features, attended.weights, drawn), RecurrentState((current,), state.memory)
+        return Forced(features, attended.weights, drawn), RecurrentState(
+            (current,), state.memory, state.time + 1
+        )

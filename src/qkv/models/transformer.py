@@ -7,16 +7,18 @@ from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple, Self, cast
 
+import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from qkv.attention import Mask, scores
+from qkv.attention import Attention, LinearAttention, Mask, Rotary
 from qkv.attention.work import Need
 from qkv.config import AttentionConfig, TransformerConfig
 from qkv.models.decoder import Step
 from qkv.models.model import EncoderDecoder, Forced
 from qkv.models.output import LinearOutput
-from qkv.models.positions import Learned, Sinusoidal
+from qkv.models.parts import fill_attention
+from qkv.models.positions import Learned, Sinusoidal, Unplaced
 from qkv.nn import KeyValueCache, MultiHeadAttention
 from qkv.text.vocabulary import PAD
 
@@ -60,9 +62,9 @@ class FeedForward(nn.Sequential):
 class EncoderLayer(nn.Module):
     """Self-attention, then a feed-forward network."""
 
-    def __init__(self, config: TransformerConfig) -> None:
+    def __init__(self, config: TransformerConfig, layer: int) -> None:
         super().__init__()
-        self.attention = build_heads(config, config.encoder_attention)
+        self.attention = build_heads(config, config.encoder_attention, layer)
         self.feedforward = FeedForward(config)
         self.around_attention = Residual(config)
         self.around_feedforward = Residual(config)
@@ -93,10 +95,10 @@ class Decoded(NamedTuple):
 class DecoderLayer(nn.Module):
     """Masked self-attention, attention to the source, then a feed-forward network."""
 
-    def __init__(self, config: TransformerConfig) -> None:
+    def __init__(self, config: TransformerConfig, layer: int) -> None:
         super().__init__()
-        self.self_attention = build_heads(config, config.decoder_attention)
-        self.cross_attention = build_heads(config, config.cross_attention)
+        self.self_attention = build_heads(config, config.decoder_attention, layer)
+        self.cross_attention = build_heads(config, config.cross_attention, layer, across=True)
         self.feedforward = FeedForward(config)
         self.around_self = Residual(config)
         self.around_cross = Residual(config)
@@ -118,14 +120,17 @@ class DecoderLayer(nn.Module):
         """
         query = self.around_self.open(inputs)
         causal = Mask.causal(offset=past.length)
+        places = torch.arange(past.length, past.length + query.shape[1], device=query.device)
         past = self.self_attention.extend(query, past)
-        attended = self.self_attention(query, cache=past, mask=causal)
+        attended = self.self_attention(query, cache=past, mask=causal, positions=places)
         states = self.around_self.close(inputs, attended.context)
 
         query = self.around_cross.open(states)
         # Hypotheses of one sentence are queries against its one set of keys.
         grouped = query.unflatten(0, (-1, beams)).flatten(1, 2)
-        attended = self.cross_attention(grouped, cache=source, mask=mask, need=need)
+        attended = self.cross_attention(
+            grouped, cache=source, mask=mask, need=need, positions=places.repeat(beams)
+        )
         states = self.around_cross.close(states, attended.context.view_as(query))
 
         hidden = self.feedforward(self.around_feedforward.open(states))
@@ -183,14 +188,16 @@ class Transformer(EncoderDecoder[TransformerState]):
         positions: dict[str, Callable[[], nn.Module]] = {
             "sinusoidal": Sinusoidal,
             "learned": partial(Learned, config.max_positions, width),
+            "rotary": Unplaced,
+            "none": Unplaced,
         }
         if config.positions == "learned":
             self.longest_target = config.max_positions
         self.source_positions = positions[config.positions]()
         self.target_positions = positions[config.positions]()
         self.dropout = nn.Dropout(config.dropout)
-        self.encoder = nn.ModuleList(EncoderLayer(config) for _ in range(config.encoder_layers))
-        self.decoder = nn.ModuleList(DecoderLayer(config) for _ in range(config.decoder_layers))
+        self.encoder = nn.ModuleList(EncoderLayer(config, n) for n in range(config.encoder_layers))
+        self.decoder = nn.ModuleList(DecoderLayer(config, n) for n in range(config.decoder_layers))
         for matrix in (*self.encoder.parameters(), *self.decoder.parameters()):
             if matrix.dim() == 2:
                 nn.init.xavier_uniform_(matrix)
@@ -316,16 +323,43 @@ class AlignmentHeads:
         return weights.mean(1) if self.head is None else weights[:, self.head]
 
 
-def build_heads(config: TransformerConfig, attention: AttentionConfig) -> MultiHeadAttention:
-    """Build one multi-head attention of a Transformer; `hidden = 0` is the width of a head."""
+def build_heads(
+    config: TransformerConfig, attention: AttentionConfig, layer: int, *, across: bool = False
+) -> MultiHeadAttention:
+    """Build one multi-head attention of a layer; `hidden = 0` is the width of a head.
+
+    across: it reads another sequence, where rotary positions mean nothing.
+    """
     width = config.width // config.heads
+    rotary = config.positions == "rotary" and not across
+    if attention.features != "none":
+        _check_linear(config)
+        mechanism: Attention | LinearAttention = LinearAttention(
+            features=attention.features, dim=width
+        )
+    else:
+        mechanism = fill_attention(
+            attention,
+            attention.layer_scores[layer] if attention.layer_scores else attention.score,
+            width,
+            width,
+            heads=config.heads,
+            dropout=config.attention_dropout,
+            rotary=Rotary(width) if rotary else None,
+        )
     return MultiHeadAttention(
-        config.width,
-        config.heads,
-        kv_heads=config.kv_heads or None,
-        score=scores.build(
-            attention.score, query_dim=width, key_dim=width, hidden=attention.hidden or width
-        ),
-        normalizer=attention.normalizer,
-        dropout=config.attention_dropout,
+        config.width, config.heads, kv_heads=config.kv_heads or None, attention=mechanism
     )
+
+
+def _check_linear(config: TransformerConfig) -> None:
+    """Refuse what linear attention has not.
+
+    Raises:
+        ValueError: naming the keys.
+    """
+    if config.attention_dropout or config.positions == "rotary":
+        raise ValueError(
+            "linear attention (features) has no weights to drop and no rotary positions: leave "
+            'out model.attention_dropout, and model.positions = "rotary"'
+        )

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from qkv.attention import Attention, scores
+from qkv.attention import Attention, LinearAttention, scores
 from qkv.attention.checks import check_mask, check_pairs
 from qkv.attention.masks.mask import align
 from qkv.attention.prepared import Prepared, empty, see
@@ -57,7 +57,7 @@ class MultiHeadAttention(nn.Module):
         bias: bool = True,
         key_dim: int | None = None,
         value_dim: int | None = None,
-        attention: Attention | None = None,
+        attention: Attention | LinearAttention | None = None,
     ) -> None:
         super().__init__()
         kv_heads = heads if kv_heads is None else kv_heads
@@ -79,7 +79,7 @@ class MultiHeadAttention(nn.Module):
                 "give either attention=Attention(...) with its slots filled, or score, normalizer "
                 "and dropout"
             )
-        self.attention = attention
+        self.attention: Attention | LinearAttention = attention
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
@@ -164,7 +164,7 @@ class MultiHeadAttention(nn.Module):
         key, value = empty(key, value, hidden)
         split = self._split(self.project_key(key), self.kv_heads)
         places = torch.arange(start, start + key.shape[-2], device=key.device)
-        prepared = self.attention.score.prepare(self.attention.turn(split, places))
+        prepared = self.attention.prepare_rows(split, places)
         return KeyValueCache(
             prepared, self._split(self.project_value(value), self.kv_heads), hidden
         )
@@ -191,7 +191,7 @@ class MultiHeadAttention(nn.Module):
             key, value = seen.hide_columns(key), seen.hide_columns(value)
         split = self._split(self.project_query(query), self.heads)
         known = Prepared(key, value, mask, seen)
-        out = self.attention.attend(split, known, need=need, positions=positions)
+        out = self.attention.attend_rows(split, known, need=need, positions=positions)
         context = self.project_context(out.context.transpose(1, 2).flatten(2))
         if dead is not None:
             context = context.masked_fill(dead, 0)

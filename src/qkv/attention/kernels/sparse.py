@@ -6,6 +6,7 @@ small dense attention; so every score, normaliser and question works here as it 
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -37,6 +38,7 @@ def run(work: Work) -> Attended:
             _put(out.weights, tile.rows, some.weights, -2),
             _put(out.log_normalizer, tile.rows, some.log_normalizer, -1),
             _put(out.log_prob, tile.rows, some.log_prob, -1),
+            _put(out.log_distribution, tile.rows, some.log_distribution, -2),
         )
     return out
 
@@ -91,6 +93,7 @@ def _attend(work: Work, tile: Tile, allowed: Tensor) -> Attended:
         None if out.weights is None else tile.scatter(out.weights),
         None if out.log_normalizer is None else _row(tile, out.log_normalizer),
         None if out.log_prob is None else _row(tile, out.log_prob),
+        None if out.log_distribution is None else tile.scatter(out.log_distribution, -math.inf),
     )
 
 

@@ -10,12 +10,13 @@ from qkv.attention.linear.functional import CHUNK, checked, filled, linear_atten
 from qkv.attention.linear.prepared import attend, prepare
 
 if TYPE_CHECKING:
-    from jaxtyping import Float
+    from jaxtyping import Float, Int
     from torch import Tensor
 
     from qkv.attention.linear.features.feature_map import FeatureMap
     from qkv.attention.linear.prepared import PreparedLinear
     from qkv.attention.masks.mask import Mask
+    from qkv.attention.prepared import Prepared
     from qkv.attention.result import Attended
 
 
@@ -73,3 +74,22 @@ class LinearAttention(nn.Module):
     ) -> Attended:
         """Ask some queries: one decoder step, or a beam's hypotheses side by side."""
         return attend(query, prepared, need, self.chunk)
+
+    def prepare_rows(
+        self,
+        key: Float[Tensor, "*batch keys dim"],
+        positions: Int[Tensor, " keys"] | None = None,
+    ) -> Float[Tensor, "*batch keys dim"]:
+        """Keep keys for a cache as they are: sums have no positions."""
+        return key
+
+    def attend_rows(
+        self,
+        query: Float[Tensor, "batch *heads queries dim"],
+        rows: Prepared,
+        *,
+        need: Literal["context", "weights", "stats"] = "context",
+        positions: Int[Tensor, " queries"] | None = None,
+    ) -> Attended:
+        """Ask what a cache holds: its keys are mapped and summed at each call."""
+        return self(query, rows.key, rows.value, mask=rows.mask, need=need)

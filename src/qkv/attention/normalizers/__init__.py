@@ -20,6 +20,7 @@ NORMALIZERS = {
     "softmax": "qkv.attention.normalizers.softmax:Softmax",
     "sparsemax": "qkv.attention.normalizers.sparsemax:Sparsemax",
     "entmax": "qkv.attention.normalizers.entmax:Entmax",
+    "learned_entmax": "qkv.attention.normalizers.entmax:LearnedEntmax",
     "sigmoid": "qkv.attention.normalizers.sigmoid:Sigmoid",
     "hard": "qkv.attention.normalizers.hard:Hard",
     "gumbel": "qkv.attention.normalizers.gumbel:Gumbel",
@@ -39,19 +40,23 @@ __all__ = [
 ]
 
 
-def build(name: str) -> Normalizer:
+def build(
+    name: str, *, heads: int = 1, alpha: float | None = None, temperature: float = 1.0
+) -> Normalizer:
     """Build the normaliser called `name`.
 
+    alpha is entmax's, temperature softmax's and gumbel's, heads learned_entmax's; the others do
+    not look at them.
+
     Raises:
-        ValueError: unknown name.
+        ValueError: unknown name, or a number that the normaliser refuses.
     """
-    normalizer: Normalizer = find("normalizer", name, NORMALIZERS)()
-    return normalizer
+    found: type[Normalizer] = find("normalizer", name, NORMALIZERS)
+    return found.sized(heads, alpha, temperature)
 
 
 def __getattr__(name: str) -> Any:
     homes = {target.partition(":")[2]: target.partition(":")[0] for target in NORMALIZERS.values()}
-    homes["LearnedEntmax"] = "qkv.attention.normalizers.entmax"  # parameters: a name is not enough
     homes["Normalizer"] = "qkv.attention.normalizers.normalizer"
     if name not in homes:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

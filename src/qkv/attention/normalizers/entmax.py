@@ -9,7 +9,7 @@ Differs from the paper: tau by bisection for every alpha, also for 1.5.
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 import torch
 
@@ -34,6 +34,11 @@ class Entmax(Normalizer):
             )
         self.alpha = alpha
 
+    @classmethod
+    def sized(cls, heads: int, alpha: float | None, temperature: float) -> Self:
+        """Build one with this alpha, 1.5 without one."""
+        return cls() if alpha is None else cls(alpha)
+
     def forward(
         self, energies: Float[Tensor, "*batch queries keys"], *, stats: bool
     ) -> Normalized:
@@ -50,13 +55,19 @@ class LearnedEntmax(Normalizer):
     Parameters: raw [heads, 1, 1]. It starts at alpha = 1.5. heads=1 shares one alpha.
     """
 
-    name = "learned entmax"
+    name = "learned_entmax"
+    has_parameters = True
 
     def __init__(self, heads: int = 1) -> None:
         super().__init__()
         if heads < 1:
             raise ValueError(f"heads is 1 or more, got {heads}")
         self.raw = torch.nn.Parameter(torch.zeros(heads, 1, 1))
+
+    @classmethod
+    def sized(cls, heads: int, alpha: float | None, temperature: float) -> Self:
+        """Build one for so many heads."""
+        return cls(heads)
 
     @property
     def alpha(self) -> Float[Tensor, "heads 1 1"]:

@@ -9,7 +9,7 @@ g are Gumbel noise, drawn while training; otherwise g = 0 and the likeliest posi
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 import torch
 from torch import Tensor
@@ -35,6 +35,11 @@ class Gumbel(Normalizer):
         if not 0 < temperature < math.inf:
             raise ValueError(f"a temperature is a finite number above 0, got {temperature}")
         self.temperature = temperature
+
+    @classmethod
+    def sized(cls, heads: int, alpha: float | None, temperature: float) -> Self:
+        """Build one with this temperature."""
+        return cls(temperature)
 
     def forward(
         self, energies: Float[Tensor, "*batch queries keys"], *, stats: bool

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, ClassVar, NamedTuple, Self
 
 from torch import nn
 
@@ -36,7 +36,13 @@ class Normalizer(nn.Module, ABC):
     """
 
     name: str
-    draws = False
+    draws: ClassVar[bool] = False
+    has_parameters: ClassVar[bool] = False
+
+    @classmethod
+    def sized(cls, heads: int, alpha: float | None, temperature: float) -> Self:
+        """Build one from what a config says; each takes what it has."""
+        return cls()
 
     @abstractmethod
     def forward(

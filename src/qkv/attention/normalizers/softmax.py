@@ -6,7 +6,7 @@ alpha_ij = exp(e_ij / temperature) / sum_k exp(e_ik / temperature)
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 import torch
 
@@ -32,6 +32,11 @@ class Softmax(Normalizer):
         self.temperature = temperature
         if temperature != 1:
             self.name = "softmax with a temperature"  # kernels of the plain softmax leave it alone
+
+    @classmethod
+    def sized(cls, heads: int, alpha: float | None, temperature: float) -> Self:
+        """Build one with this temperature."""
+        return cls(temperature)
 
     def forward(
         self, energies: Float[Tensor, "*batch queries keys"], *, stats: bool
