@@ -53,6 +53,12 @@ def test_the_sweep_covers_every_kind_and_a_score_is_one_word():
         assert len(words) == (0 if case.config.kind in ("rnnenc", "ntm") else 1)
 
 
+def learned_from_draws(model, source, lengths, target):
+    """What trains an attention that draws positions: log p of the draws; 0 for any other."""
+    drawn = model.force(source, lengths, target).drawn
+    return 0.0 if drawn is None else drawn.log_prob.sum()
+
+
 @every_case
 def test_every_parameter_gets_a_finite_gradient(case):
     """Exceptions: with a dot score the bias of a head's keys moves all energies alike, and the
@@ -64,6 +70,7 @@ def test_every_parameter_gets_a_finite_gradient(case):
     logits = model(source, lengths, target)
     assert logits.shape == (3, 6, TARGET)
     loss = cross_entropy(logits.flatten(0, 1), target.flatten(), ignore_index=PAD)
+    loss = loss + learned_from_draws(model, source, lengths, target)
     loss.backward()
     assert loss.isfinite()
     scores = {name: module for name, module in model.named_modules() if isinstance(module, Score)}
@@ -84,7 +91,8 @@ def test_the_loss_is_finite_at_the_start_and_gradients_reach_the_source(case):
     source, lengths = padded(sources([5, 2, 7]))
     target, _ = padded(targets([4, 6, 3]))
     logits = model(source, lengths, target)
-    cross_entropy(logits.flatten(0, 1), target.flatten(), ignore_index=PAD).backward()
+    loss = cross_entropy(logits.flatten(0, 1), target.flatten(), ignore_index=PAD)
+    (loss + learned_from_draws(model, source, lengths, target)).backward()
     assert all(parameter.grad.isfinite().all() for parameter in model.parameters())
     first = next(module for module in model.modules() if isinstance(module, torch.nn.Embedding))
     assert first.num_embeddings == case.sizes[0] and first.weight.grad[EOS].any()
@@ -110,7 +118,13 @@ def test_rows_of_alignment_sum_to_1_over_the_real_tokens_and_are_0_at_the_pads(c
     assert (attention is not None) == model.attends
     for b, source in enumerate(ids if model.attends else []):
         assert (attention[b] >= 0).all()
-        assert_close(attention[b].sum(-1), torch.ones(8).double(), **slack())
+        if "sigmoid" in str(case):
+            assert (attention[b] <= 1).all()
+            continue
+        sums = attention[b].sum(-1)
+        if "local-m" in str(case):  # beyond the last token's window there is nothing to read
+            sums = torch.where(sums == 0, 1.0, sums)
+        assert_close(sums, torch.ones(8).double(), **slack())
         assert_close(attention[b, :, len(source) :], torch.zeros(8, 9 - len(source)).double())
 
 
@@ -153,7 +167,8 @@ def test_a_model_learns_under_autocast_too(case):
     # What has summed over positions already has done so in float32.
     assert logits.dtype == (torch.float32 if case.config.kind == "hard" else torch.bfloat16)
     assert (attention is not None) == model.attends
-    cross_entropy(logits.float().flatten(0, 1), target.flatten()).backward()
+    loss = cross_entropy(logits.float().flatten(0, 1), target.flatten())
+    (loss + learned_from_draws(model, source, lengths, target)).backward()
     assert all(parameter.grad.isfinite().all() for parameter in model.parameters())
 
 
@@ -210,6 +225,8 @@ def test_a_later_target_token_changes_no_earlier_logit(case):
         found = model(source, lengths, changed)
         assert_close(found[:, :position], logits[:, :position], **EXACT)
         differs = (found[:, position:] - logits[:, position:]).abs().amax(-1)
+        if "decoder_attention=general/local-m/1" in str(case):  # two layers see two tokens back
+            differs = differs[:, :3]
         assert (differs > 1e-6).all()  # and it changes its own and every later one
 
 
