@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from qkv.attention.masks.pairs import Pairs, beside_tiles, tile_axis
+from qkv.attention.masks.pairs import Pairs, beside_tiles, first_real, tile_axis
 from qkv.attention.masks.reach import Blocks, Reach
 from qkv.attention.masks.visible import hide
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 SIZES = (128, 32, 8, 1)
 """Queries a block may have: many share the keys they gather, few leave more keys out."""
-GATHER = 16
+GATHER = 60
 """What it costs to gather a key and its value, in pairs computed (measured at width 64)."""
 WORTH = 0.5
 """Tiles are worth it when they cost this share of all pairs, or less (measured)."""
@@ -210,9 +210,10 @@ def _group(
     mask: Mask, blocks: Blocks, query: Tensor, key: Tensor, rows: Tensor | None
 ) -> tuple[Tile, Tensor]:
     real = key < blocks.keys
+    stand_in = key.gather(-1, first_real(real)).clamp(max=blocks.keys - 1)
     pairs = Pairs(
         query.clamp(max=blocks.queries - 1),
-        key.masked_fill(~real, 0),
+        torch.where(real, key, stand_in),
         blocks.queries,
         blocks.keys,
         real,

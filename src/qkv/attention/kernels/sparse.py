@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from qkv.attention.biases.position_bias import Placed
-from qkv.attention.masks.pairs import tile_axis
+from qkv.attention.masks.pairs import first_real, tile_axis
 from qkv.attention.masks.visible import visible
 from qkv.attention.result import Attended
 from qkv.attention.reweighters.reweighter import Positional
@@ -53,6 +53,7 @@ def tile_work(work: Work, tile: Tile, allowed: Tensor) -> Work:
     query, key, value = tile.of_queries(work.query), tile.of_keys(work.key), None
     value = key if work.value is work.key else tile.of_keys(work.value)
     if seen is not None:
+        seen = replace(seen, hidden=_but_for_pads(seen.hidden, tile.pairs.real.squeeze(-2)))
         own = value is not key
         query, key = seen.hide_rows(query), seen.hide_columns(key)
         value = seen.hide_columns(value) if own else key
@@ -69,6 +70,15 @@ def tile_work(work: Work, tile: Tile, allowed: Tensor) -> Work:
         tiles=None,
         pairs=tile.pairs,
     )
+
+
+def _but_for_pads(hidden: Tensor | None, real: Tensor) -> Tensor | None:
+    """A padded column holds the first real one, so it need not be emptied where that need not."""
+    if hidden is None:
+        return None
+    real, hidden = torch.broadcast_tensors(real, hidden)
+    hidden = torch.where(real, hidden, hidden.gather(-1, first_real(real)))
+    return hidden if bool(hidden.any()) else None
 
 
 def tile_slots(slots: Slots, tile: Tile) -> Slots:

@@ -20,7 +20,7 @@ class Pairs:
     The tiles stand after the batch and before the heads, [batch, tiles, heads, rows, columns]:
     heads then share a tile's mask. A single leading dimension stands after them. query and key
     have as many dimensions as that, of size 1 where they stretch; a padded query counts as the
-    last one, a padded key as key 0.
+    last one, a padded key as the first that is none (`first_real`).
     queries, keys: how many there are in all. real: False for a padded key.
     """
 
@@ -68,6 +68,11 @@ class Pairs:
         rows = self.query if tensor.shape[-2] > 1 else torch.zeros_like(self.query)
         columns = self.key if tensor.shape[-1] > 1 else torch.zeros_like(self.key)
         return tensor[(*index, rows, columns)]
+
+
+def first_real(real: Bool[Tensor, "*any columns"]) -> Int[Tensor, "*any 1"]:
+    """Where the first column stands that is not padded; 0 where all are."""
+    return real.to(torch.uint8).argmax(-1, keepdim=True)
 
 
 def tile_axis(leading: int) -> int:
