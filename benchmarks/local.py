@@ -2,8 +2,8 @@
 
     python benchmarks/local.py [--threads 1] [--longest 8192]
 
-B = 4, one head, d = 128, the general score, D = 10, as many queries as keys. The rows alternate; told
-is the least of some runs. Local attention touches 2 D + 1 keys a query, so its time grows as T.
+B = 4, one head, d = 128, the general score, D = 10, as many queries as keys. The rows alternate;
+told is the least of some runs. Local attention touches 2 D + 1 keys a query: its time grows as T.
 """
 
 from __future__ import annotations

@@ -4,8 +4,8 @@
 
 B = 1, H = 8, d = 64, float32. Rows: Mask.window(128, 128) and BigBird (the same window, 2 global
 positions, 3 random keys), by qkv.attend; torch's fused attention with the same masks drawn; and
-without a mask. Times are the least of some runs that alternate, in one process; memory is the peak
-beyond the inputs, of a fresh process each. Nothing is told if an output is not that of the dense one.
+without a mask. Times are the least of some runs that alternate, in one process; memory is the
+peak beyond the inputs, of a fresh process each. Nothing is told if an output is not the dense one.
 """
 
 from __future__ import annotations

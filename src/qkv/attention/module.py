@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -11,7 +12,7 @@ from qkv.attention.biases.position_bias import Placed, PositionBias
 from qkv.attention.checks import check_key, check_mask, check_pairs
 from qkv.attention.kernels import choose
 from qkv.attention.masks.mask import align
-from qkv.attention.prepared import prepare
+from qkv.attention.prepared import prepare, see
 from qkv.attention.slots import Slots, fill
 from qkv.attention.work import step, whole
 
@@ -20,12 +21,14 @@ if TYPE_CHECKING:
 
     from qkv.attention.local.local import Local
     from qkv.attention.masks.mask import Mask
+    from qkv.attention.masks.visible import Visible
     from qkv.attention.normalizers.normalizer import Normalizer
     from qkv.attention.prepared import Prepared
     from qkv.attention.result import Attended
     from qkv.attention.reweighters.reweighter import Reweighter
     from qkv.attention.rotary import Rotary
     from qkv.attention.scores.score import Score
+    from qkv.attention.tiles import Tiles
     from qkv.attention.work import Need
 
 
@@ -122,6 +125,12 @@ class Attention(nn.Module):
         work = step(slots, self.turn(query, positions), prepared, need, local)
         return choose("auto", work).run(work)
 
+    def see(
+        self, mask: Mask, sizes: tuple[int, int, int], device: torch.device
+    ) -> Visible | Tiles | None:
+        """Draw a mask, or lay it out in tiles, for queries, keys and leading dimensions."""
+        return see(self._slots(None), mask, sizes, device)
+
     def prepare_rows(
         self,
         key: Float[Tensor, "*batch keys key_dim"],
@@ -159,14 +168,18 @@ class Attention(nn.Module):
         self, query: Tensor, keys: int, mask: Mask | None, positions: Tensor | None
     ) -> tuple[Slots, Mask | None]:
         """Fill the slots for queries at these positions, and say what else they may not meet."""
-        bias, dropout = self.bias, self.dropout if self.training else 0.0
-        placed = Placed(bias, positions) if isinstance(bias, PositionBias) else bias
+        slots = self._slots(positions)
         if self.local is None:
-            return Slots(self.score, self.normalizer, placed, self.reweighter, dropout), None
+            return slots, None
         if positions is None:
             positions = torch.arange(query.shape[-2], device=query.device)
         local = self.local(query, positions, _lengths(mask, keys, query))
-        return Slots(self.score, self.normalizer, placed, local.reweighter, dropout), local.mask
+        return replace(slots, reweighter=local.reweighter), local.mask
+
+    def _slots(self, positions: Tensor | None) -> Slots:
+        bias, dropout = self.bias, self.dropout if self.training else 0.0
+        placed = Placed(bias, positions) if isinstance(bias, PositionBias) else bias
+        return Slots(self.score, self.normalizer, placed, self.reweighter, dropout)
 
 
 def _lengths(mask: Mask | None, keys: int, query: Tensor) -> Int[Tensor, "*batch"]:

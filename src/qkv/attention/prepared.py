@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from qkv.attention.masks.mask import Mask
     from qkv.attention.scores.score import Score
+    from qkv.attention.slots import Slots
     from qkv.attention.tiles import Tiles
 
 
@@ -45,11 +46,27 @@ class Prepared:
 
 
 def see(
-    mask: Mask, queries: int, keys: int, leading: int, device: torch.device, kernel: str = "auto"
+    slots: Slots,
+    mask: Mask,
+    sizes: tuple[int, int, int],
+    device: torch.device,
+    kernel: str = "auto",
 ) -> Visible | Tiles | None:
-    """Lay the mask out in tiles where that saves much, or draw it; None: it forbids nothing."""
-    if kernel in ("auto", "sparse"):
-        tiles = lay_out(mask, queries, keys, leading, device, ask=kernel == "sparse")
+    """Lay the mask out in tiles where that saves much, or draw it; None: it forbids nothing.
+
+    sizes: queries, keys, and dimensions of batch and heads.
+    """
+    queries, keys, leading = sizes
+    if kernel in ("auto", "sparse") and slots.tileable:
+        tiles = lay_out(
+            mask,
+            queries,
+            keys,
+            leading,
+            device,
+            ask=kernel == "sparse",
+            dense="fused" if slots.fusable else "composed",
+        )
         if tiles is not None:
             return tiles
     return drawn(mask, queries, keys, leading, device)

@@ -32,6 +32,12 @@ class Slots:
         """Whether every part can be asked about some pairs only: a reweighter may need the row."""
         return self.reweighter is None or isinstance(self.reweighter, Positional)
 
+    @property
+    def fusable(self) -> bool:
+        """Whether a fused kernel can do all stages at once, so that a pair costs little."""
+        plain = self.reweighter is None and not self.dropout
+        return plain and self.score.family == "dot" and self.normalizer.name == "softmax"
+
 
 def fill(
     score: str | Score,

@@ -28,8 +28,9 @@ SIZES = (128, 32, 8, 1)
 """Queries a block may have: many share the keys they gather, few leave more keys out."""
 GATHER = 60
 """What it costs to gather a key and its value, in pairs computed (measured at width 64)."""
-WORTH = 0.5
-"""Tiles are worth it when they cost this share of all pairs, or less (measured)."""
+WORTH = {"fused": 0.5, "composed": 1.2}
+"""Tiles are worth it when they cost this share of all pairs, or less: of pairs in a fused kernel, or
+in one stage after another (measured)."""
 SMALLEST = 2**14
 """With fewer pairs a head than this, finding the tiles costs more than they save (measured)."""
 
@@ -168,11 +169,19 @@ def _rows(tile: Tile) -> Tensor:
 
 
 def lay_out(
-    mask: Mask, queries: int, keys: int, leading: int, device: torch.device, *, ask: bool
+    mask: Mask,
+    queries: int,
+    keys: int,
+    leading: int,
+    device: torch.device,
+    *,
+    ask: bool,
+    dense: str = "fused",
 ) -> Tiles | None:
     """Find the tiles of a mask; None where all pairs at once are as good, or nothing is known.
 
-    ask: the caller insists on tiles, however little they save.
+    ask: the caller insists on tiles, however little they save. dense: how all pairs at once would
+    be computed, see WORTH.
     """
     if not ask and (queries * keys < SMALLEST or mask.forbids_nothing(queries, keys)):
         return None
@@ -187,7 +196,7 @@ def lay_out(
         )
         if found is None or cost < found[0]:
             found = cost, blocks, reach
-    if found is None or not (ask or found[0] <= WORTH * queries * keys):
+    if found is None or not (ask or found[0] <= WORTH[dense] * queries * keys):
         return None
     return _drawn(mask, *found[1:])
 

@@ -71,10 +71,8 @@ def whole(
     check_pairs(key, value)
     seen = None
     if mask is not None:
-        if not slots.tileable:
-            kernel = "dense"
         sizes = query.shape[-2], key.shape[-2], dimensions - 2
-        seen = see(mask, *sizes, query.device, kernel)
+        seen = see(slots, mask, sizes, query.device, kernel)
     prepared = prepare_for(slots.score, key, value, mask, seen)
     return step(slots, _raised(query, dimensions), prepared, need)
 
@@ -93,7 +91,7 @@ def step(
     waiting = _both(prepared.mask if seen is None or mask is not None else None, mask)
     if waiting is not None:
         sizes = query.shape[-2], key.shape[-2], key.dim() - 2
-        seen = see(waiting, *sizes, query.device, "auto" if slots.tileable else "dense")
+        seen = see(slots, waiting, sizes, query.device)
         if isinstance(seen, Visible):
             key, value = seen.hide_columns(key), seen.hide_columns(value)
     bias = slots.bias

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from qkv.attention import Attention, LinearAttention, scores
 from qkv.attention.checks import check_mask, check_pairs
 from qkv.attention.masks.mask import align
-from qkv.attention.prepared import Prepared, empty, see
+from qkv.attention.prepared import Prepared, empty
 from qkv.attention.result import Attended
 from qkv.nn.cache import KeyValueCache
 
@@ -121,7 +121,9 @@ class MultiHeadAttention(nn.Module):
             _check_cache(cache, key, value)
         key = query if key is None else key
         keys = key.shape[-2] if cache is None else cache.length
-        seen = None if mask is None else see(mask, query.shape[-2], keys, 2, query.device)
+        seen = None
+        if mask is not None:
+            seen = self.attention.see(mask, (query.shape[-2], keys, 2), query.device)
         if cache is None:
             hidden = None if seen is None else _in_every_head(seen.hidden)
             cache = self._project(key, value, hidden)

@@ -8,14 +8,17 @@ from torch import nn
 
 from qkv.attention.linear.functional import CHUNK, checked, filled, linear_attend
 from qkv.attention.linear.prepared import attend, prepare
+from qkv.attention.masks.visible import drawn
 
 if TYPE_CHECKING:
+    import torch
     from jaxtyping import Float, Int
     from torch import Tensor
 
     from qkv.attention.linear.features.feature_map import FeatureMap
     from qkv.attention.linear.prepared import PreparedLinear
     from qkv.attention.masks.mask import Mask
+    from qkv.attention.masks.visible import Visible
     from qkv.attention.prepared import Prepared
     from qkv.attention.result import Attended
 
@@ -74,6 +77,10 @@ class LinearAttention(nn.Module):
     ) -> Attended:
         """Ask some queries: one decoder step, or a beam's hypotheses side by side."""
         return attend(query, prepared, need, self.chunk)
+
+    def see(self, mask: Mask, sizes: tuple[int, int, int], device: torch.device) -> Visible | None:
+        """Draw a mask for queries, keys and leading dimensions: what it hides is emptied."""
+        return drawn(mask, *sizes, device)
 
     def prepare_rows(
         self,
