@@ -29,7 +29,7 @@ SIZES = (128, 32, 8, 1)
 GATHER = 60
 """What it costs to gather a key and its value, in pairs computed (measured at width 64)."""
 WORTH = {"fused": 0.5, "composed": 1.2}
-"""Tiles are worth it when they cost this share of all pairs, or less: of pairs in a fused kernel, or
+"""Tiles are worth it when they cost this share of all pairs, or less: pairs in a fused kernel, or
 in one stage after another (measured)."""
 SMALLEST = 2**14
 """With fewer pairs a head than this, finding the tiles costs more than they save (measured)."""
