@@ -86,7 +86,7 @@ class Kernel:
             return f"reweighter {type(slots.reweighter).__name__}"
         if not self.drops_out and slots.dropout:
             return f"dropout={slots.dropout}"
-        if not self.learns_bias and slots.bias is not None and _learns(slots.bias):
+        if not self.learns_bias and slots.bias is not None and learns(slots.bias):
             return "a bias that needs a gradient"
         return None
 
@@ -109,7 +109,8 @@ class Kernel:
         return operations, item * (pairs * (held + 1) if self.holds_pairs else rows)
 
 
-def _learns(bias: Tensor | Placed) -> bool:
+def learns(bias: Tensor | Placed) -> bool:
+    """Whether a bias needs a gradient."""
     if isinstance(bias, Placed):
         return any(parameter.requires_grad for parameter in bias.bias.parameters())
     return bias.requires_grad

@@ -37,13 +37,13 @@ def run(work: Work) -> Attended:
     context = context if width == read else context[..., :read]
     if len(work.leading) != 2:
         context = context.reshape(*work.leading, *context.shape[-2:])
-    context = _with_lost_rows(work.query, context)
+    context = with_lost_rows(work.query, context)
     if seen is not None and seen.dead is not None:
         context = context.masked_fill(seen.dead, 0)
     return Attended(context)
 
 
-def _with_lost_rows(query: Tensor, context: Tensor) -> Tensor:
+def with_lost_rows(query: Tensor, context: Tensor) -> Tensor:
     """A query that is not finite has no context: torch's CPU kernel gives it zeros, not NaN."""
     if query.device.type != "cpu" or bool(query.detach().sum().isfinite()):
         return context

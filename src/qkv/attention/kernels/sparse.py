@@ -14,10 +14,14 @@ import torch
 from torch import Tensor
 
 from qkv.attention.biases.position_bias import Placed
+from qkv.attention.kernels.kernel import learns
+from qkv.attention.kernels.sdpa import with_lost_rows
+from qkv.attention.kernels.tiled import Blocks, available, tiled
 from qkv.attention.masks.pairs import first_real, tile_axis
-from qkv.attention.masks.visible import visible
+from qkv.attention.masks.visible import Visible, visible
 from qkv.attention.result import Attended
 from qkv.attention.reweighters.reweighter import Positional
+from qkv.attention.scores.score import DotScore
 
 if TYPE_CHECKING:
     from qkv.attention.slots import Slots
@@ -43,17 +47,22 @@ def run(work: Work) -> Attended:
     return out
 
 
-def tile_work(work: Work, tile: Tile, allowed: Tensor) -> Work:
-    """Return the small dense attention of one group of tiles."""
-    slots = tile_slots(work.slots, tile)
+def tile_seen(slots: Slots, tile: Tile, allowed: Tensor) -> Visible | None:
+    """Find what the tiles' rows and columns see: by the mask, and by a bias of -inf."""
     if isinstance(slots.bias, Tensor):
         forbidden = torch.isneginf(slots.bias)
         allowed = allowed & ~forbidden if bool(forbidden.any()) else allowed
     seen = visible(allowed)
+    if seen is None:
+        return None
+    return replace(seen, hidden=_but_for_pads(seen.hidden, tile.pairs.real.squeeze(-2)))
+
+
+def tile_work(work: Work, slots: Slots, tile: Tile, seen: Visible | None) -> Work:
+    """Return the small dense attention of one group of tiles."""
     query, key, value = tile.of_queries(work.query), tile.of_keys(work.key), None
     value = key if work.value is work.key else tile.of_keys(work.value)
     if seen is not None:
-        seen = replace(seen, hidden=_but_for_pads(seen.hidden, tile.pairs.real.squeeze(-2)))
         own = value is not key
         query, key = seen.hide_rows(query), seen.hide_columns(key)
         value = seen.hide_columns(value) if own else key
@@ -96,7 +105,11 @@ def tile_slots(slots: Slots, tile: Tile) -> Slots:
 def _attend(work: Work, tile: Tile, allowed: Tensor) -> Attended:
     from qkv.attention.kernels import choose
 
-    small = tile_work(work, tile, allowed)
+    slots = tile_slots(work.slots, tile)
+    seen = tile_seen(slots, tile, allowed)
+    if _few_at_a_time(work, tile):
+        return Attended(with_lost_rows(work.query, tile.back(_tiled(work, slots, tile, seen))))
+    small = tile_work(work, slots, tile, seen)
     out = choose("auto", small).run(small)
     return Attended(
         tile.back(out.context),
@@ -105,6 +118,37 @@ def _attend(work: Work, tile: Tile, allowed: Tensor) -> Attended:
         None if out.log_prob is None else _row(tile, out.log_prob),
         None if out.log_distribution is None else tile.scatter(out.log_distribution, -math.inf),
     )
+
+
+def _few_at_a_time(work: Work, tile: Tile) -> bool:
+    """Whether tiles may be computed a few at a time, which keeps less and is faster."""
+    slots, shape = work.slots, work.key.shape
+    columns = tile.pairs.key.shape
+    plain = (
+        slots.fusable
+        and work.need == "context"
+        and tile.rows is None
+        and (slots.bias is None or not learns(slots.bias))
+    )
+    fits = (
+        len(work.leading) == 2
+        and shape[-1] == work.value.shape[-1]
+        and all(size == 1 for n, size in enumerate(columns[:-2]) if n != 1)
+    )
+    here = work.query.device.type == "cpu" and not torch.is_autocast_enabled("cpu")
+    return plain and fits and here and available()
+
+
+def _tiled(work: Work, slots: Slots, tile: Tile, seen: Visible | None) -> Tensor:
+    score = slots.score
+    assert isinstance(score, DotScore) and not isinstance(slots.bias, Placed)
+    query, key, value = (
+        tensor.expand(*work.leading, *tensor.shape[-2:])
+        for tensor in (score.project_query(work.query), work.key, work.value)
+    )
+    columns = tile.pairs.key.flatten(0, -2)
+    scale = score.scale(work.key.shape[-1])
+    return tiled(query, key, value, Blocks(tile, columns, seen, slots.bias, scale))
 
 
 def _row(tile: Tile, rows: Tensor) -> Tensor:

@@ -56,7 +56,7 @@ class _Recorded(torch.autograd.Function):
         inputs = tuple(tensor.view_as(tensor) for tensor in (query, key, value))
         wanted = [i for i, needed in enumerate(ctx.needs_input_grad[1:4]) if needed]
         found = torch.autograd.grad(
-            _composed(inputs, mask, ctx.scale),
+            composed(inputs, mask, ctx.scale),
             [inputs[i] for i in wanted],
             gradient,
             create_graph=True,
@@ -65,7 +65,8 @@ class _Recorded(torch.autograd.Function):
         return None, back.get(0), back.get(1), back.get(2), None, None
 
 
-def _composed(inputs: tuple[Tensor, ...], mask: Tensor | None, scale: float) -> Tensor:
+def composed(inputs: tuple[Tensor, ...], mask: Tensor | None, scale: float) -> Tensor:
+    """The same equation in plain torch, which has any derivative."""
     query, key, value = inputs
     energies = (query @ key.mT) * scale
     if mask is not None and mask.dtype == torch.bool:
