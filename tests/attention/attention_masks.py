@@ -30,6 +30,8 @@ SPARSE = (  # cases whose mask limits the keys of each query, so that the others
     "around",
     "around_and_lengths",
     "big_bird",
+    "per_head",
+    "per_head_and_lengths",
 )
 
 CASES = {
@@ -66,6 +68,21 @@ CASES = {
     "big_bird": (
         Mask.window(1, 0) | Mask.global_([0]) | Mask.random(1, 5) | Mask.window(-4, 4),
         lambda b, h, i, j: -1 <= j - i <= 0 or 0 in (i, j) or ONE[i, j] or j - i == 4,
+    ),
+    "per_head": (
+        Mask.per_head([Mask.window(1, 1), Mask.strided(3), Mask.global_([1])]),
+        lambda b, h, i, j: (abs(j - i) <= 1, (j - i) % 3 == 0, 1 in (i, j))[h],
+    ),
+    "per_head_and_lengths": (
+        Mask.per_head([Mask.window(0, 2), Mask.around(PLACES[:, 0], 1), Mask.random(2, 5)])
+        & Mask.lengths(LENGTHS),
+        lambda b, h, i, j: (
+            j < LENGTHS[b] and (0 <= j - i <= 2, abs(j - PLACES[b, 0, i]) <= 1, DRAWN[i, j])[h]
+        ),
+    ),
+    "per_head_of_keeps": (
+        Mask.per_head([Mask.keep(PER_ITEM), ~Mask.lengths(LENGTHS), Mask.causal()]),
+        lambda b, h, i, j: (PER_ITEM[b, i, j], j >= LENGTHS[b], j <= i)[h],
     ),
     "nothing": (Mask.lengths(torch.zeros(B, dtype=torch.long)), lambda b, h, i, j: False),
 }

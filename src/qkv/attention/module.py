@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,7 @@ from torch import Tensor, nn
 
 from qkv.attention.biases.position_bias import Placed, PositionBias
 from qkv.attention.checks import check_key, check_mask, check_pairs
+from qkv.attention.heads import keep_heads
 from qkv.attention.kernels import choose
 from qkv.attention.masks.mask import align
 from qkv.attention.prepared import prepare, see
@@ -163,6 +165,33 @@ class Attention(nn.Module):
             positions = torch.arange(vectors.shape[-2], device=vectors.device)
         turned: Tensor = self.rotary(vectors, positions)
         return turned
+
+    def of_heads(self, kept: Int[Tensor, " kept"]) -> Attention:
+        """Return a copy for these heads alone: what each part has for each head is cut out.
+
+        Raises:
+            ValueError: a part, such as any reweighter, that cannot say what belongs to a head.
+        """
+        if self.reweighter is not None:
+            raise ValueError(
+                f"the reweighter {type(self.reweighter).__name__} may hold numbers for each "
+                "head, and cannot say which: leave out heads of a layer without one"
+            )
+        bias = self.bias
+        if isinstance(bias, PositionBias):
+            bias = bias.of_heads(kept)
+        elif bias is not None:
+            per_head = bias.dim() > 2 and bias.shape[-3] > 1
+            bias = keep_heads(bias, kept, -3) if per_head else copy.deepcopy(bias)
+        copied = Attention(
+            score=self.score.of_heads(kept),
+            bias=bias,
+            normalizer=self.normalizer.of_heads(kept),
+            dropout=self.dropout,
+            local=copy.deepcopy(self.local),
+            rotary=copy.deepcopy(self.rotary),
+        )
+        return copied.train(self.training)
 
     def _placed(
         self, query: Tensor, keys: int, mask: Mask | None, positions: Tensor | None

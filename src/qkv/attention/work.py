@@ -21,7 +21,7 @@ from qkv.attention.checks import (
     leading_shape,
 )
 from qkv.attention.masks.visible import Visible, visible
-from qkv.attention.prepared import Prepared, prepare_for, see
+from qkv.attention.prepared import Prepared, empty, prepare_for, see
 from qkv.attention.tiles import Tiles
 
 if TYPE_CHECKING:
@@ -93,7 +93,7 @@ def step(
         sizes = query.shape[-2], key.shape[-2], key.dim() - 2
         seen = see(slots, waiting, sizes, query.device)
         if isinstance(seen, Visible):
-            key, value = seen.hide_columns(key), seen.hide_columns(value)
+            key, value = empty(key, value, seen.hidden)
     bias = slots.bias
     if bias is not None:
         check_bias_fits(bias, query, key)

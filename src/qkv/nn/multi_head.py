@@ -9,6 +9,7 @@ Differs from the paper: biases on the projections by default, as nn.MultiheadAtt
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 import torch
@@ -17,6 +18,7 @@ from torch import Tensor, nn
 from qkv.attention import Attention, LinearAttention, scores
 from qkv.attention.checks import check_mask, check_pairs
 from qkv.attention.masks.mask import align
+from qkv.attention.masks.visible import Visible
 from qkv.attention.prepared import Prepared, empty
 from qkv.attention.result import Attended
 from qkv.nn.cache import KeyValueCache
@@ -25,7 +27,6 @@ if TYPE_CHECKING:
     from jaxtyping import Float, Int
 
     from qkv.attention import Mask
-    from qkv.attention.masks.visible import Visible
     from qkv.attention.normalizers.normalizer import Normalizer
     from qkv.attention.scores.score import Score
     from qkv.attention.tiles import Tiles
@@ -35,10 +36,11 @@ if TYPE_CHECKING:
 class MultiHeadAttention(nn.Module):
     """Attend in `heads` subspaces side by side.
 
-    Parameters: W_q [d_model, d_model], W_k [kv_heads * head_dim, key_dim],
-    W_v [kv_heads * head_dim, value_dim], W_o [d_model, d_model], and those of the score, which
-    compares vectors of d_model / heads and is shared by the heads; a name builds one. All slots,
-    such as a bias on positions or a window, come as one built part: attention=Attention(...).
+    Parameters: W_q [heads * head_dim, d_model], W_k [kv_heads * head_dim, key_dim],
+    W_v [kv_heads * head_dim, value_dim], W_o [d_model, heads * head_dim], and those of the score,
+    which compares vectors of head_dim (d_model / heads, unless given) and is shared by the heads;
+    a name builds one. All slots, such as a bias on positions or a window, come as one built part:
+    attention=Attention(...).
 
         layer(x)                                   self-attention
         layer(x, mask=Mask.causal())               a decoder's
@@ -51,6 +53,7 @@ class MultiHeadAttention(nn.Module):
         heads: int,
         *,
         kv_heads: int | None = None,
+        head_dim: int | None = None,
         score: str | Score = "scaled_dot",
         normalizer: str | Normalizer = "softmax",
         dropout: float = 0.0,
@@ -61,15 +64,15 @@ class MultiHeadAttention(nn.Module):
     ) -> None:
         super().__init__()
         kv_heads = heads if kv_heads is None else kv_heads
-        _check_sizes(d_model, heads, kv_heads)
+        _check_sizes(d_model, heads, kv_heads, head_dim)
         self.heads, self.kv_heads = heads, kv_heads
-        self.head_dim = d_model // heads
+        self.head_dim = d_model // heads if head_dim is None else head_dim
         key_dim = d_model if key_dim is None else key_dim
         value_dim = key_dim if value_dim is None else value_dim
-        self.project_query = nn.Linear(d_model, d_model, bias=bias)
+        self.project_query = nn.Linear(d_model, heads * self.head_dim, bias=bias)
         self.project_key = nn.Linear(key_dim, kv_heads * self.head_dim, bias=bias)
         self.project_value = nn.Linear(value_dim, kv_heads * self.head_dim, bias=bias)
-        self.project_context = nn.Linear(d_model, d_model, bias=bias)
+        self.project_context = nn.Linear(heads * self.head_dim, d_model, bias=bias)
         if attention is None:
             if isinstance(score, str):
                 score = scores.build(score, query_dim=self.head_dim, key_dim=self.head_dim)
@@ -115,6 +118,58 @@ class MultiHeadAttention(nn.Module):
         Raises:
             ValueError: shapes that do not fit, a bare mask, or both a key and a cache.
         """
+        out, dead = self._read(query, key, value, mask, need, cache, positions)
+        context = self.project_context(out.context.transpose(1, 2).flatten(2))
+        if dead is not None:
+            context = context.masked_fill(dead, 0)
+        return out._replace(context=context)
+
+    def by_head(
+        self,
+        query: Float[Tensor, "batch queries d_model"],
+        key: Float[Tensor, "batch keys key_dim"] | None = None,
+        value: Float[Tensor, "batch keys value_dim"] | None = None,
+        mask: Mask | None = None,
+        cache: KeyValueCache | None = None,
+        positions: Int[Tensor, " queries"] | None = None,
+    ) -> Float[Tensor, "batch heads queries d_model"]:
+        """Return what each head adds to the output: c_h W_o^h, arguments as of a call.
+
+        The sum over heads and W_o's bias are the output of the layer (but for a query that may
+        meet nothing, which gets no bias). Kobayashi et al. (2020, section 3) read the norms of
+        such vectors, for each key apart.
+        """
+        out, _ = self._read(query, key, value, mask, "context", cache, positions)
+        return out.context @ self.project_context.weight.unflatten(1, (self.heads, -1)).permute(
+            1, 2, 0
+        )
+
+    def without(self, heads: Iterable[int]) -> MultiHeadAttention:
+        """Return a copy that has not these heads: their contexts are zero, and cost nothing.
+
+        Parameters of each head elsewhere, as in LearnedEntmax or a bias on positions, go too. A
+        mask of each head, or a cache, is then one of those left. Where unequally many heads of
+        each group of kv_heads are left, the groups become smaller, and keys and values of one
+        are copied for several.
+
+        Raises:
+            ValueError: a head that the layer has not, all heads, or a part that cannot follow.
+        """
+        from qkv.nn.pruning import without
+
+        return without(self, heads)
+
+    def _read(
+        self,
+        query: Tensor,
+        key: Tensor | None,
+        value: Tensor | None,
+        mask: Mask | None,
+        need: Need,
+        cache: KeyValueCache | None,
+        positions: Tensor | None,
+    ) -> tuple[Attended, Tensor | None]:
+        """Return each head's context, and the queries that may meet nothing in any head."""
         check_mask(mask)
         _check_input("query", query, self.project_query)
         if cache is not None:
@@ -124,6 +179,7 @@ class MultiHeadAttention(nn.Module):
         seen = None
         if mask is not None:
             seen = self.attention.see(mask, (query.shape[-2], keys, 2), query.device)
+        _check_heads(seen, self.heads)
         if cache is None:
             hidden = None if seen is None else _in_every_head(seen.hidden)
             cache = self._project(key, value, hidden)
@@ -179,8 +235,8 @@ class MultiHeadAttention(nn.Module):
         seen: Visible | Tiles | None,
         need: Need,
         positions: Tensor | None,
-    ) -> Attended:
-        """Project the queries, attend per head, project what was read."""
+    ) -> tuple[Attended, Tensor | None]:
+        """Project the queries and attend per head."""
         assert cache.key is not None and cache.value is not None
         key, value = cache.key, cache.value
         dead = None if seen is None else _in_every_head(seen.dead)
@@ -193,11 +249,7 @@ class MultiHeadAttention(nn.Module):
             key, value = seen.hide_columns(key), seen.hide_columns(value)
         split = self._split(self.project_query(query), self.heads)
         known = Prepared(key, value, mask, seen)
-        out = self.attention.attend_rows(split, known, need=need, positions=positions)
-        context = self.project_context(out.context.transpose(1, 2).flatten(2))
-        if dead is not None:
-            context = context.masked_fill(dead, 0)
-        return out._replace(context=context)
+        return self.attention.attend_rows(split, known, need=need, positions=positions), dead
 
     def _split(self, tensor: Tensor, heads: int) -> Float[Tensor, "batch heads time head_dim"]:
         return tensor.unflatten(-1, (heads, self.head_dim)).transpose(1, 2)
@@ -208,11 +260,28 @@ def _in_every_head(flags: Tensor | None) -> Tensor | None:
     return flags if flags is None or flags.dim() <= 2 else flags.all(1)
 
 
-def _check_sizes(d_model: int, heads: int, kv_heads: int) -> None:
-    if heads < 1 or d_model % heads:
-        raise ValueError(f"heads must divide d_model, got d_model={d_model} and heads={heads}")
+def _check_sizes(d_model: int, heads: int, kv_heads: int, head_dim: int | None) -> None:
+    if heads < 1 or (head_dim is None and d_model % heads):
+        raise ValueError(
+            f"heads must divide d_model, got d_model={d_model} and heads={heads}; with head_dim "
+            "there may be any number of 1 or more"
+        )
+    if head_dim is not None and head_dim < 1:
+        raise ValueError(f"head_dim is 1 or more, got {head_dim}")
     if kv_heads < 1 or heads % kv_heads:
         raise ValueError(f"kv_heads must divide heads, got heads={heads} and kv_heads={kv_heads}")
+
+
+def _check_heads(seen: Visible | Tiles | None, heads: int) -> None:
+    """Refuse a mask that tells apart another number of heads."""
+    if seen is None:
+        return
+    flags = seen.allowed if isinstance(seen, Visible) else seen.sample
+    if flags.dim() > 3 and flags.shape[1] not in (1, heads):
+        raise ValueError(
+            f"the mask is for {flags.shape[1]} heads, the layer has {heads}: give one mask for "
+            "all heads, or Mask.per_head one for each"
+        )
 
 
 def _check_cache(cache: KeyValueCache, key: Tensor | None, value: Tensor | None) -> None:

@@ -10,11 +10,13 @@ none (`Mask.causal`).
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import copy
+from typing import TYPE_CHECKING, Self
 
 import torch
 
 from qkv.attention.biases.position_bias import PositionBias
+from qkv.attention.heads import keep_heads
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Int
@@ -33,6 +35,13 @@ class ALiBi(PositionBias):
     def of_distance(self, distance: Int[Tensor, "*pairs"]) -> Float[Tensor, heads * pairs]:
         """Return -m_h |distance|."""
         return -self.slopes.reshape(-1, *(1,) * distance.dim()) * distance.abs()
+
+    def of_heads(self, kept: Int[Tensor, " kept"]) -> Self:
+        """Return a copy with these heads' slopes, which are saved, since no formula gives them."""
+        copied = copy.deepcopy(self)
+        copied.heads = len(kept)
+        copied.register_buffer("slopes", keep_heads(self.slopes, kept, 0), persistent=True)
+        return copied
 
 
 def _slopes(heads: int) -> list[float]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 import torch
 from torch import nn
@@ -32,6 +32,10 @@ class PositionBias(nn.Module, ABC):
     @abstractmethod
     def of_distance(self, distance: Int[Tensor, "*pairs"]) -> Float[Tensor, heads * pairs]:
         """Return the bias of pairs whose key stands `distance` after the query."""
+
+    @abstractmethod
+    def of_heads(self, kept: Int[Tensor, " kept"]) -> Self:
+        """Return a copy for these heads alone."""
 
     def forward(
         self, queries: int, keys: int, offset: int = 0

@@ -8,12 +8,14 @@ is a vector a_ij, added to the key (eq. 4), and one more, added to the value (eq
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import copy
+from typing import TYPE_CHECKING, Self, cast
 
 import torch
 from torch import nn
 
 from qkv.attention.biases.position_bias import PositionBias
+from qkv.attention.heads import keep_heads
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Int
@@ -41,3 +43,10 @@ class Relative(PositionBias):
         """Look up each pair's distance."""
         place = distance.clamp(-self.max_distance, self.max_distance) + self.max_distance
         return self.table[place].movedim(-1, 0)
+
+    def of_heads(self, kept: Int[Tensor, " kept"]) -> Self:
+        """Return a copy with these heads' columns of the table."""
+        copied = copy.deepcopy(self)
+        copied.heads = len(kept)
+        copied.table = cast("nn.Parameter", keep_heads(self.table, kept, 1))
+        return copied

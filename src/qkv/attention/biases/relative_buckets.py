@@ -9,12 +9,14 @@ Differs from the paper: not at all; T5 adds it to an energy that is not scaled (
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import copy
+from typing import TYPE_CHECKING, Self, cast
 
 import torch
 from torch import nn
 
 from qkv.attention.biases.position_bias import PositionBias
+from qkv.attention.heads import keep_heads
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Int
@@ -59,6 +61,13 @@ class RelativeBuckets(PositionBias):
         if self.bidirectional:
             bucket = bucket + self.side * (distance > 0)
         return self.table[bucket].movedim(-1, 0)
+
+    def of_heads(self, kept: Int[Tensor, " kept"]) -> Self:
+        """Return a copy with these heads' columns of the table."""
+        copied = copy.deepcopy(self)
+        copied.heads = len(kept)
+        copied.table = cast("nn.Parameter", keep_heads(self.table, kept, 1))
+        return copied
 
 
 def _bucket(distance: int, side: int, max_distance: int) -> int:

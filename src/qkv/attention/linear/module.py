@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import TYPE_CHECKING, Literal
 
 from torch import nn
@@ -89,6 +90,10 @@ class LinearAttention(nn.Module):
     ) -> Float[Tensor, "*batch keys dim"]:
         """Keep keys for a cache as they are: sums have no positions."""
         return key
+
+    def of_heads(self, kept: Int[Tensor, " kept"]) -> LinearAttention:
+        """Return a copy: the features are shared by the heads."""
+        return copy.deepcopy(self)
 
     def attend_rows(
         self,

@@ -27,6 +27,7 @@ MASKS = {
     "global_": "qkv.attention.masks.global_:Global",
     "random": "qkv.attention.masks.random:Random",
     "around": "qkv.attention.masks.around:Around",
+    "per_head": "qkv.attention.masks.per_head:PerHead",
 }
 PATTERNS = {
     "sparse_transformer_strided": "qkv.attention.masks.patterns:sparse_transformer_strided",

@@ -106,6 +106,13 @@ class Mask(ABC):
 
         return Around.of(positions, width)
 
+    @staticmethod
+    def per_head(masks: Iterable[Mask]) -> Mask:
+        """Head h follows mask h; the heads are the second of the leading dimensions."""
+        from qkv.attention.masks.per_head import PerHead
+
+        return PerHead.of(masks)
+
     @property
     @abstractmethod
     def same_for_every_query(self) -> bool:

@@ -8,16 +8,18 @@ Differs from the paper: tau by bisection for every alpha, also for 1.5.
 
 from __future__ import annotations
 
+import copy
 import math
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Self, cast
 
 import torch
 
+from qkv.attention.heads import keep_heads
 from qkv.attention.normalizers.implicit import differentiable
 from qkv.attention.normalizers.normalizer import Normalized, Normalizer
 
 if TYPE_CHECKING:
-    from jaxtyping import Float
+    from jaxtyping import Float, Int
     from torch import Tensor
 
 
@@ -92,6 +94,13 @@ class LearnedEntmax(Normalizer):
                 f"keys], got {list(energies.shape)}"
             )
         return Normalized(entmax(energies, alpha))
+
+    def of_heads(self, kept: Int[Tensor, " kept"]) -> Self:
+        """Return a copy with these heads' alphas; the one that all share stays."""
+        copied = copy.deepcopy(self)
+        if self.raw.shape[0] > 1:
+            copied.raw = cast("torch.nn.Parameter", keep_heads(self.raw, kept, 0))
+        return copied
 
 
 def entmax(

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, ClassVar, NamedTuple, Self
 
 from torch import nn
 
 if TYPE_CHECKING:
-    from jaxtyping import Float
+    from jaxtyping import Float, Int
     from torch import Tensor
 
 
@@ -49,3 +50,7 @@ class Normalizer(nn.Module, ABC):
         self, energies: Float[Tensor, "*batch queries keys"], *, stats: bool
     ) -> Normalized:
         """Return the weights; with `stats`, also the log-normaliser where there is one."""
+
+    def of_heads(self, kept: Int[Tensor, " kept"]) -> Self:
+        """Return a copy for these heads alone; most normalisers are the same in every head."""
+        return copy.deepcopy(self)

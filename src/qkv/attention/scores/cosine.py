@@ -19,7 +19,7 @@ from qkv.attention.masks.mask import align
 from qkv.attention.scores.score import DotScore, at_least_float32, same_width
 
 if TYPE_CHECKING:
-    from jaxtyping import Float
+    from jaxtyping import Float, Int
 
 
 class Cosine(DotScore):
@@ -81,6 +81,19 @@ class Cosine(DotScore):
     ) -> Float[Tensor, "*batch keys width"]:
         """Give the keys length 1."""
         return _unit(key)
+
+    def of_heads(self, kept: Int[Tensor, " kept"]) -> Self:
+        """Return a copy.
+
+        Raises:
+            ValueError: there is a beta for each query, which belongs to one call.
+        """
+        if isinstance(self.beta, Tensor):
+            raise ValueError(
+                "Cosine has a beta for each query of one call, so it cannot be kept for some "
+                "heads: leave out the heads of a layer whose beta is a number"
+            )
+        return super().of_heads(kept)
 
 
 def _unit(vector: Float[Tensor, "*any width"]) -> Float[Tensor, "*any width"]:

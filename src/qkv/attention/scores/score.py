@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
@@ -9,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 if TYPE_CHECKING:
-    from jaxtyping import Float
+    from jaxtyping import Float, Int
 
     from qkv.attention.masks.pairs import Pairs
 
@@ -53,6 +54,10 @@ class Score(nn.Module, ABC):
     @abstractmethod
     def pair_cost(self, width: int) -> tuple[int, int]:
         """Operations, and numbers held at once, for one (query, key) pair in plain torch."""
+
+    def of_heads(self, kept: Int[Tensor, " kept"]) -> Self:
+        """Return a copy for these heads alone; most scores are shared by the heads."""
+        return copy.deepcopy(self)
 
 
 class DotScore(Score):
