@@ -31,6 +31,8 @@ GATHER = 60
 WORTH = {"fused": 0.5, "composed": 1.2}
 """Tiles are worth it when they cost this share of all pairs, or less: pairs in a fused kernel, or
 in one stage after another (measured)."""
+SPARSE = 1 / 16
+"""Where tiles hold so small a share of the pairs, all pairs are never drawn, whatever is faster."""
 SMALLEST = 2**14
 """With fewer pairs a head than this, finding the tiles costs more than they save (measured)."""
 
@@ -196,9 +198,13 @@ def lay_out(
         )
         if found is None or cost < found[0]:
             found = cost, blocks, reach
-    if found is None or not (ask or found[0] <= WORTH[dense] * queries * keys):
+    if found is None:
         return None
-    return _drawn(mask, *found[1:])
+    cost, blocks, reach = found
+    pairs = queries * keys
+    if ask or cost <= WORTH[dense] * pairs or reach.cost * blocks.size <= SPARSE * pairs:
+        return _drawn(mask, blocks, reach)
+    return None
 
 
 def _drawn(mask: Mask, blocks: Blocks, reach: Reach) -> Tiles:
