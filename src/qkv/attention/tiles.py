@@ -32,7 +32,7 @@ WORTH = {"fused": 0.5, "composed": 1.2}
 """Tiles are worth it when they cost this share of all pairs, or less: pairs in a fused kernel, or
 in one stage after another (measured)."""
 SPARSE = 1 / 16
-"""Where tiles hold so small a share of the pairs, all pairs are never drawn, whatever is faster."""
+"""Where tiles hold so small a share of all pairs, these are never drawn, whatever is faster."""
 SMALLEST = 2**14
 """With fewer pairs a head than this, finding the tiles costs more than they save (measured)."""
 
