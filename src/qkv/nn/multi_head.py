@@ -40,6 +40,8 @@ class MultiHeadAttention(nn.Module):
     compares vectors of d_model / heads and is shared by the heads; a name builds one. All slots,
     such as a bias on positions or a window, come as one built part: attention=Attention(...).
 
+    Cost: that of the score on T*S pairs a head, and the four projections.
+
         layer(x)                                   self-attention
         layer(x, mask=Mask.causal())               a decoder's
         layer(x, memory, mask=Mask.lengths(n))     across
