@@ -137,5 +137,5 @@ def memory_network(part: str) -> Tensor:
     def weights() -> Tensor:
         return network(memories, counts, question).weights[:, -1]
 
-    fit(network, weights, steps=40)
+    fit(network, weights)
     return weights()
