@@ -12,10 +12,11 @@ TORCH_FROM ?=
 PIP = $(VENV)/bin/python -m pip --disable-pip-version-check --quiet
 BIN = $(VENV)/bin
 
-.PHONY: help setup demo test check format lint types imports clean
+.PHONY: help setup demo test check docs format lint types imports clean
 
 help:
-	@sed -n '2,3s/^# *//p' Makefile; echo 'make check   format, lint, types, imports, tests'
+	@sed -n '2,3s/^# *//p' Makefile; echo 'make check   format, lint, types, imports, tests'; \
+	 echo 'make docs    the tables and the gallery in docs/, from the docstrings'
 
 $(VENV)/.torch: constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -39,6 +40,9 @@ test: $(VENV)/.dev
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile
 
 check: format lint types imports test
+
+docs: $(VENV)/.run
+	OMP_NUM_THREADS=1 $(BIN)/python docs/generate.py
 
 format: $(VENV)/.dev
 	$(BIN)/ruff format --check .

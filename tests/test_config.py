@@ -1,14 +1,19 @@
 from __future__ import annotations
 
+import ast
+import inspect
+import re
 import string
+import textwrap
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import fields, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from qkv.config import MODEL_CONFIGS, Config, LuongConfig, TransformerConfig
+from qkv.config import MODEL_CONFIGS, AttentionConfig, Config, LuongConfig, TransformerConfig
 from qkv.configfile import config_tree, load_config, make_config
 from qkv.folder import RunFolder, differing_keys, digest, write_json
 from small_runs import small, tree, write_toml
@@ -265,3 +270,30 @@ def test_all_letters_are_known_to_the_typos():
     """The sweep changes a letter into x or z: no key may consist of those alone."""
     assert not any(set(key) <= {"x", "z"} for _, _, key, _ in every_typo())
     assert {"x", "z"} < set(string.ascii_lowercase)
+
+
+def help_of_attention() -> dict[str, str]:
+    """The string below each key, which `qkv train --help` shows."""
+    body = ast.parse(textwrap.dedent(inspect.getsource(AttentionConfig))).body[0].body
+    return {
+        key.target.id: text.value.value
+        for key, text in pairwise(body)
+        if isinstance(key, ast.AnnAssign) and isinstance(text, ast.Expr)
+    }
+
+
+NAMED = [field.name for field in fields(AttentionConfig) if field.type == "str"]
+
+
+@pytest.mark.parametrize("key", NAMED)
+def test_the_help_of_an_attentions_key_names_every_value_that_it_allows(key: str):
+    with pytest.raises(ValueError, match="allowed: ") as refused:
+        AttentionConfig(**{key: "?"})
+    allowed = str(refused.value).partition("allowed: ")[2].partition(".")[0].split(", ")
+    told = set(re.findall(r"[\w-]+", help_of_attention()[key]))
+    assert not [name for name in allowed if name not in told | {"none"}]
+
+
+def test_every_key_of_an_attention_has_a_line_of_help():
+    assert list(help_of_attention()) == [field.name for field in fields(AttentionConfig)]
+    assert {"score", "normalizer", "scope", "bias", "features"} == set(NAMED)

@@ -6,6 +6,7 @@ import math
 
 import pytest
 import torch
+from attention_oracle import ONE_WIDTH
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
@@ -37,7 +38,7 @@ def test_scaled_dot_is_torchs_and_keep_is_its_mask(kernel, batch, T, S, dim, rea
 def test_any_size_from_one_on_is_softmax_of_the_energies_times_the_values(
     name, T, S, query_dim, key_dim, hidden, read
 ):
-    key_dim = query_dim if name in ("dot", "scaled_dot", "cosine") else key_dim
+    key_dim = query_dim if name in ONE_WIDTH else key_dim
     score = build(name, query_dim=query_dim, key_dim=key_dim, hidden=hidden).double()
     query, key = torch.randn(T, query_dim).double(), torch.randn(S, key_dim).double()
     value = torch.randn(S, read).double()

@@ -171,3 +171,23 @@ def test_a_browser_cuts_no_label(browser, tmp_path, labels, title):
     )
     page.close()
     assert outside == []
+
+
+def test_without_details_every_cell_is_still_there_in_its_colour():
+    figure = random_figure(5, 7)
+    root, scale = parse(svg(figure, details=False)), top(figure.weights)
+    whole = {(c.get("x"), c.get("y")): c.get("fill") for c in of_class(parse(svg(figure)), "cell")}
+    found = {}
+    for path in of_class(root, "cells"):
+        for square in path.get("d").removesuffix("z").split("z"):
+            place, side = square.removeprefix("M").split("h", 1)
+            assert side == "21v21h-21"
+            found[tuple(place.split(" "))] = path.get("fill")
+    assert found == whole
+    assert [text.text for text in of_class(root, "scale")] == [
+        "0",
+        f"{scale / 2:g}",
+        f"{scale:g}",
+        "weight",
+    ]
+    assert not of_class(root, "cell")

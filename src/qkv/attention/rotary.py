@@ -5,6 +5,8 @@
 
 A query at m and a key at n, each rotated by its own position, have a dot product that knows only
 m - n. Applied to queries and keys, before the score; never to values.
+Parameters: none.
+Cost: 3*dim multiply-adds a query and a key; nothing a pair.
 Differs from the paper: not at all. Pairs are neighbours (x_0, x_1), (x_2, x_3), ..., as there;
 Llama's code pairs x_i with x_{i + dim/2}, which is the same after a permutation of dimensions.
 """

@@ -38,7 +38,7 @@ class AttentionConfig:
     features: str = "none"
     """A Transformer's linear attention, in place of score and normalizer: elu, positive_random."""
     layer_scores: tuple[str, ...] = ()
-    """A Transformer's score of each layer, first to last; empty: `score` in all."""
+    """A Transformer's score of each layer, each as `score` is; empty: `score` in all."""
 
     def __post_init__(self) -> None:
         known("score", self.score, SCORES)

@@ -167,6 +167,10 @@ class TransformerState:
 class Transformer(EncoderDecoder[TransformerState]):
     """Attention is all it has: in the encoder, in the decoder, and between them.
 
+        x_0 = sqrt(width) E w + position,   x_n = x_{n-1} + f(norm(x_{n-1})),   f is in turn
+        attention(x, x),   attention(x, encoder's x) in the decoder,   W_2 relu(W_1 x)
+        p(y_i) = softmax(W_o norm(x_last) + b)
+
     Embeddings are scaled by sqrt(width); with `tie_embeddings` the output layer is the target
     embedding, and with a shared vocabulary the source's too (section 3.4).
 

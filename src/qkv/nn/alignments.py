@@ -45,7 +45,14 @@ class Alignment(ABC):
 
 
 class Independent(Alignment):
-    """p(a_i = j) = softmax_j(e_ij), whatever was read before (Wu, Shapiro and Cotterell 2018)."""
+    """Each step by itself, whatever was read before (Wu, Shapiro and Cotterell 2018).
+
+        p(a_i = j) = softmax_j(e_ij)
+
+    Parameters: none.
+    Cost: source a step, and the output layer at each source position.
+    Differs from the paper: not at all.
+    """
 
     def prior(
         self,
@@ -73,7 +80,9 @@ class Monotonic(Alignment):
         p(a_i = j | y_<i) = sum_k p(a_i = j | a_{i-1} = k) p(a_{i-1} = k | y_<i)
         p(a_i = j | y_<=i) is proportional to p(a_i = j | y_<i) p(y_i | a_i = j, y_<i)
 
-    Cost: source^2 a step. Differs from the paper: the forward variables are normalised at each
+    Parameters: none.
+    Cost: source^2 a step, and the output layer at each source position.
+    Differs from the paper: the forward variables are normalised at each
     step, so that they are what search needs too; the transition knows no distance (1-MONO does).
     """
 

@@ -141,6 +141,7 @@ class Answered(NamedTuple):
 class MemoryNetwork(nn.Module):
     """Ask memories in several hops; the constructor takes the parts, already tied.
 
+    Parameters: a table of words and one of times for each A and C; adjacent hops share them.
     Cost: hops * memories * width multiply-adds twice, beside the embeddings.
 
     Differs from the paper: no linear start (training without the softmax at first) and no random

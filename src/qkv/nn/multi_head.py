@@ -42,6 +42,8 @@ class MultiHeadAttention(nn.Module):
     a name builds one. All slots, such as a bias on positions or a window, come as one built part:
     attention=Attention(...).
 
+    Cost: that of the score on T*S pairs a head, and the four projections.
+
         layer(x)                                   self-attention
         layer(x, mask=Mask.causal())               a decoder's
         layer(x, memory, mask=Mask.lengths(n))     across

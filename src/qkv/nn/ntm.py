@@ -183,6 +183,9 @@ class NeuralTuringMachine(nn.Module):
         h_t = controller([x_t; r_{t-1}]),   w_t from h_t, w_{t-1} and M_{t-1},   r_t = w_t M_{t-1}
         output_t = [h_t; r_t]
 
+    Parameters: those of the controller and of the heads, the first slot, r_0 and w_0.
+    Cost: slots*(2 width + shifts) multiply-adds a head and step, beside the controller.
+
     The memory is part of the state, which is passed on; the module holds parameters alone.
 
     Differs from the paper, which leaves the start open: every slot starts alike and almost empty

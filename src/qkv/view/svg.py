@@ -7,6 +7,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from xml.sax.saxutils import escape
 
+import numpy as np
+
 from qkv.view.colours import PAPER, hexadecimal, top
 from qkv.view.figure import Figure
 from qkv.view.labels import ems, fold, isolate, visible
@@ -17,6 +19,7 @@ _MARGIN, _GAP = 16, 7  # around everything; between a label and its cell
 _CORNER = 58  # room for the names of the axes, left of the matrix
 _TITLE, _NOTE, _SMALL = 15, 12, 11  # font sizes
 _LEGEND, _STEPS = 180, 60  # width of the scale, and of how many swatches it is made
+_FEW_STEPS = 12  # without details
 
 
 @dataclass(frozen=True)
@@ -33,7 +36,7 @@ class _Layout:
     height: float
 
 
-def svg(figure: Figure, *, scale: float | None = None) -> str:
+def svg(figure: Figure, *, scale: float | None = None, details: bool = True) -> str:
     """Return the figure as one SVG document that needs nothing else.
 
     Rows are target tokens, columns source tokens. Each cell is a rect with `data-target`,
@@ -41,6 +44,8 @@ def svg(figure: Figure, *, scale: float | None = None) -> str:
 
     scale: the weight that the darkest colour stands for, so that several figures can share one;
         None: the first of 0.02 .05 .1 .2 .5 1 that holds all weights.
+    details: False leaves out the numbers and tooltips: the cells of one colour are one path, and
+        the drawing is a tenth as large. For a page of many pictures.
     """
     scale = top(figure.weights) if scale is None else scale
     layout = _lay_out(figure)
@@ -57,8 +62,8 @@ def svg(figure: Figure, *, scale: float | None = None) -> str:
             f'<rect width="{width}" height="{height}" fill="#ffffff"/>',
             *_heading(layout),
             *_axes(figure, layout),
-            *_cells(figure, layout, scale),
-            *_legend(figure, layout, scale),
+            *(_cells if details else _squares)(figure, layout, scale),
+            *_legend(layout, len(figure.target), scale, _STEPS if details else _FEW_STEPS),
             "</svg>\n",
         ]
     )
@@ -178,12 +183,23 @@ def _cells(figure: Figure, layout: _Layout, scale: float) -> Iterator[str]:
             )
 
 
-def _legend(figure: Figure, layout: _Layout, scale: float) -> Iterator[str]:
-    x, y = layout.left, layout.top + figure.weights.shape[0] * layout.cell + 24
-    side = _LEGEND // _STEPS
-    for step in range(_STEPS):
-        fill = hexadecimal(step / (_STEPS - 1), PAPER)
-        over = step < _STEPS - 1  # under the next one, so that no seam shows when it is scaled
+def _squares(figure: Figure, layout: _Layout, scale: float) -> Iterator[str]:
+    side = layout.cell - 1
+    places: dict[str, list[str]] = {}
+    for row, column in np.ndindex(figure.weights.shape):
+        fill = hexadecimal(float(figure.weights[row, column]) / scale, PAPER)
+        x, y = layout.left + column * layout.cell, layout.top + row * layout.cell
+        places.setdefault(fill, []).append(f"M{x:g} {y:g}h{side}v{side}h-{side}z")
+    for fill, squares in places.items():
+        yield f'<path class="cells" fill="{fill}" d="{"".join(squares)}"/>'
+
+
+def _legend(layout: _Layout, rows: int, scale: float, steps: int) -> Iterator[str]:
+    x, y = layout.left, layout.top + rows * layout.cell + 24
+    side = _LEGEND // steps
+    for step in range(steps):
+        fill = hexadecimal(step / (steps - 1), PAPER)
+        over = step < steps - 1  # under the next one, so that no seam shows when it is scaled
         place = f'x="{x + step * side:g}" y="{y:g}" width="{side + over}" height="9"'
         yield f'<rect {place} fill="{fill}"/>'
     style = f'class="scale" font-size="{_SMALL}" fill="#57606a"'

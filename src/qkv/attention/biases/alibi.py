@@ -4,6 +4,8 @@
 
 Where heads is no power of 2, the slopes are those of the next lower power, and then every second
 one of the next higher (as in the authors' code).
+Parameters: none.
+Cost: a multiply-add a pair; the bias is written out, [heads, T, S], or for the tiles alone.
 Differs from the paper: keys after the query too, as far as those before; the paper's queries see
 none (`Mask.causal`).
 """

@@ -27,6 +27,7 @@ class Relative(PositionBias):
 
     Parameters: table [2 max_distance + 1, heads], from -k to k; farther keys share the last. It
     starts at 0: positions do not count yet.
+    Cost: a look-up a pair; the bias is written out, [heads, T, S], or for the tiles alone.
 
     Raises:
         ValueError: max_distance is below 1.

@@ -27,6 +27,8 @@ class RelativeBuckets(PositionBias):
     """A learned number for each bucket and head.
 
     Parameters: table [buckets, heads]. It starts at 0: positions do not count yet.
+    Cost: two look-ups a pair; the bias is written out, [heads, T, S], or for the tiles alone.
+
     bidirectional=False gives all buckets to keys before the query, as in T5's decoder; keys after
     it are then in the bucket of distance 0.
     """

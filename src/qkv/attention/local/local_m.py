@@ -2,7 +2,10 @@
 
     p_t = t:   a_t = align(h_t, h_s) over the keys s in [t - D, t + D]          (eq. 7)
 
-Positions count from 0 here. Differs from the paper: not at all.
+Positions count from 0 here.
+Parameters: none.
+Cost: T*(2 D + 1) pairs, however many keys there are.
+Differs from the paper: not at all.
 """
 
 from __future__ import annotations

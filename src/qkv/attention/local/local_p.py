@@ -4,6 +4,7 @@
     a_t(s) = align(h_t, h_s) exp(-(s - p_t)^2 / (2 sigma^2)),   sigma = D / 2   (eq. 10)
 
 over the keys s in [p_t - D, p_t + D]. Not renormalised after the Gaussian, as in the paper.
+Cost: T*(2 D + 1) pairs, however many keys there are, and hidden*query_dim a query for p_t.
 Differs from the paper: keys count from 0.
 """
 

@@ -1,4 +1,11 @@
-"""A window around a position of each query (Luong, Pham and Manning 2015, section 3.2)."""
+"""A window around a position of each query (Luong, Pham and Manning 2015, section 3.2).
+
+    |j - p_i| <= width
+
+Cost: only the tiles of queries and keys that may meet are computed: T*(2 width + 1)
+pairs and the rest of their tiles.
+Differs from the paper: not at all.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,10 @@
-"""Blocks (Child et al. 2019, section 4.3, the first part of "fixed"): each block sees itself."""
+"""Blocks (Child et al. 2019, section 4.3, the first part of "fixed"): each block sees itself.
+
+    floor(i / size) = floor(j / size)
+
+Cost: only the tiles of queries and keys that may meet are computed: T*size pairs.
+Differs from the paper: keys after the query too; `& Mask.causal()` takes them away.
+"""
 
 from __future__ import annotations
 

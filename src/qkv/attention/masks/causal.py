@@ -1,4 +1,10 @@
-"""The causal mask (Vaswani et al. 2017, section 3.2.3): no query sees what comes after it."""
+"""The causal mask (Vaswani et al. 2017, section 3.2.3): no query sees what comes after it.
+
+    j <= i + offset
+
+Cost: all pairs, of which it keeps half.
+Differs from the paper: the offset, for queries that come after a cache of keys.
+"""
 
 from __future__ import annotations
 

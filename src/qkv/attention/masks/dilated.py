@@ -1,4 +1,10 @@
-"""A dilated window (Beltagy, Peters and Cohan 2020, section 3.1): a window with gaps."""
+"""A dilated window (Beltagy, Peters and Cohan 2020, section 3.1): a window with gaps.
+
+    j = i + m step,   -width <= m <= width
+
+Cost: only the tiles of queries and keys that may meet are computed: T*(2 width + 1)
+pairs and the rest of their tiles.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,11 @@
-"""Global positions (Beltagy, Peters and Cohan 2020, section 3.1): they see and are seen by all."""
+"""Global positions (Beltagy, Peters and Cohan 2020, section 3.1): they see and are seen by all.
+
+    i in positions   or   j in positions
+
+Cost: only the tiles of queries and keys that may meet are computed: (T + S)*positions
+pairs.
+Differs from the paper: no projections of their own for the global positions.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,10 @@
-"""Any boolean tensor as a mask, in either convention."""
+"""Any boolean tensor as a mask, in either convention (no paper).
+
+    allowed[i, j]   (Mask.keep(t): allowed = t,   Mask.drop(t): allowed = not t)
+
+Cost: all pairs, and the tensor itself.
+Differs from the paper: there is none.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,10 @@
-"""Padding as lengths: the usual mask of a batch of sentences."""
+"""Padding as lengths, the usual mask of a batch of sentences (no paper).
+
+    j < n_b   for batch item b
+
+Cost: all pairs; one row of the mask a batch item.
+Differs from the paper: there is none.
+"""
 
 from __future__ import annotations
 

@@ -22,23 +22,44 @@ if TYPE_CHECKING:
 
 
 def sparse_transformer_strided(stride: int) -> Mask:
-    """The last `stride` keys and every stride-th one before (Child et al. 2019, section 4.3)."""
+    """The last `stride` keys and every stride-th one before (Child et al. 2019, section 4.3).
+
+        causal & (window(stride, 0) | strided(stride))
+
+    Cost: all pairs, of which it keeps T*(stride + T/(2 stride)).
+    Differs from the paper: the union of its two heads, for one head.
+    """
     return Mask.causal() & (Mask.window(stride, 0) | Mask.strided(stride))
 
 
 def sparse_transformer_fixed(stride: int, summary: int) -> Mask:
-    """One's own block, and the last `summary` keys of each (Child et al. 2019, section 4.3)."""
+    """One's own block, and the last `summary` keys of each (Child et al. 2019, section 4.3).
+
+        causal & (block(stride) | j mod stride >= stride - summary)
+
+    Cost: T*(stride + S*summary/stride) pairs.
+    Differs from the paper: the union of its two heads, for one head.
+    """
     return Mask.causal() & (Mask.block(stride) | Summary(stride, summary))
 
 
 def longformer(side: int, positions: Iterable[int] = (0,)) -> Mask:
-    """A window of `side` keys each way and global positions (Beltagy et al. 2020, section 3.1)."""
+    """A window of `side` keys each way and global positions (Beltagy et al. 2020, section 3.1).
+
+        window(side, side) | global_(positions)
+
+    Cost: T*(2 side + 1) + (T + S)*positions pairs.
+    Differs from the paper: no projections of their own for the global positions.
+    """
     return Mask.window(side, side) | Mask.global_(positions)
 
 
 def bigbird(side: int, positions: Iterable[int], count: int, seed: int = 0) -> Mask:
     """A window, global positions and `count` random keys (Zaheer et al. 2020, section 2).
 
+        window(side, side) | global_(positions) | random(count, seed)
+
+    Cost: T*(2 side + 1 + count) + (T + S)*positions pairs, and what their tiles hold besides.
     Differs from the paper: single positions, not blocks of them.
     """
     return Mask.window(side, side) | Mask.global_(positions) | Mask.random(count, seed)
@@ -47,6 +68,9 @@ def bigbird(side: int, positions: Iterable[int], count: int, seed: int = 0) -> M
 def star_transformer(relay: int = 0) -> Mask:
     """Neighbours, and one relay that meets all (Guo et al. 2019, section 3.1).
 
+        window(1, 1) | global_([relay])
+
+    Cost: 3*T + (T + S) pairs.
     Differs from the paper: the ring is open, its two ends do not meet, so that it has any length.
     """
     return Mask.window(1, 1) | Mask.global_([relay])

@@ -1,4 +1,10 @@
-"""Random keys (Zaheer et al. 2020, section 2): each query sees a few, wherever they are."""
+"""Random keys (Zaheer et al. 2020, section 2): each query sees a few, wherever they are.
+
+    j in draw(seed, i, S),   count keys, none of them twice
+
+Cost: only the tiles of queries and keys that may meet are computed: the draws of
+neighbouring queries, all against all of their block.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,9 @@
-"""Strided attention (Child et al. 2019, section 4.3): every step-th key from the query."""
+"""Strided attention (Child et al. 2019, section 4.3): every step-th key from the query.
+
+    (j - i) mod step = 0
+
+Cost: all pairs, of which it keeps one in `step`: neighbouring queries share no key.
+"""
 
 from __future__ import annotations
 

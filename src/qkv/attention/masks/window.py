@@ -1,4 +1,11 @@
-"""A sliding window (Beltagy, Peters and Cohan 2020, section 3.1): each query sees what is near."""
+"""A sliding window (Beltagy, Peters and Cohan 2020, section 3.1): each query sees what is near.
+
+    -left <= j - i <= right
+
+Cost: only the tiles of queries and keys that may meet are computed: T*(left + right + 1)
+pairs and the rest of their tiles.
+Differs from the paper: the two sides have a width each.
+"""
 
 from __future__ import annotations
 

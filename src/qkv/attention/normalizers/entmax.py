@@ -1,8 +1,10 @@
 """Entmax (Peters, Niculae and Martins 2019, eq. 7 and algorithm 1).
 
-alpha-entmax: p_j = max((alpha - 1) e_j - tau, 0)^(1 / (alpha - 1)), tau such that p sums to 1
+    p_j = max((alpha - 1) e_j - tau, 0)^(1 / (alpha - 1)),   tau such that p sums to 1
 
 alpha -> 1 is softmax, alpha = 2 is sparsemax.
+Parameters: none; alpha is given.
+Cost: a power a pair for each bit of the dtype's precision (25 in float32); T*S weights are kept.
 Differs from the paper: tau by bisection for every alpha, also for 1.5.
 """
 
@@ -54,7 +56,9 @@ class LearnedEntmax(Normalizer):
 
         alpha_h = 1 + sigmoid(a_h), between softmax and sparsemax
 
-    Parameters: raw [heads, 1, 1]. It starts at alpha = 1.5. heads=1 shares one alpha.
+    Parameters: raw a [heads, 1, 1]. It starts at alpha = 1.5. heads=1 shares one alpha.
+    Cost: as entmax.
+    Differs from the paper: not at all.
     """
 
     name = "learned_entmax"

@@ -1,9 +1,12 @@
 """Straight-through Gumbel-softmax (Jang, Gu and Poole 2017, eq. 2; Maddison, Mnih and Teh 2017).
 
-y_ij = exp((e_ij + g_ij) / temperature) / sum_k exp((e_ik + g_ik) / temperature)
-alpha_i = one_hot(argmax_j y_ij) forward, with the gradient of y_i backward
+    y_ij = exp((e_ij + g_ij) / temperature) / sum_k exp((e_ik + g_ik) / temperature)
+    alpha_i = one_hot(argmax_j y_ij) forward, with the gradient of y_i backward
 
 g are Gumbel noise, drawn while training; otherwise g = 0 and the likeliest position is read.
+Parameters: none.
+Cost: a random number and an exponential a pair; T*S weights are kept.
+Differs from the papers: the temperature is fixed, not lowered in the course of training.
 """
 
 from __future__ import annotations

@@ -1,9 +1,12 @@
 """Hard attention: one position per query (Xu et al. 2015, section 4.1; Mnih et al. 2014).
 
-a_i ~ Categorical(softmax(e_i)) while training, a_i = argmax_j e_ij otherwise
-alpha_i = one_hot(a_i)
+    a_i ~ Categorical(softmax(e_i)) while training,   a_i = argmax_j e_ij otherwise
+    alpha_i = one_hot(a_i)
 
 Outside training the likeliest position is read, so that an output does not depend on chance.
+Parameters: none.
+Cost: a random number a pair while training, and a softmax where `stats` are asked.
+Differs from the papers: outside training nothing is drawn.
 """
 
 from __future__ import annotations

@@ -1,7 +1,9 @@
 """Sigmoid (Ramapuram et al. 2024, eq. 3): each key by itself, without competition.
 
-alpha_ij = 1 / (1 + exp(-(e_ij + b))),   b = -log n
+    alpha_ij = 1 / (1 + exp(-(e_ij + b))),   b = -log n
 
+Parameters: none.
+Cost: an exponential a pair, and no sum over a row; T*S weights are kept.
 Differs from the paper: n counts the keys that query i may meet, not all, so that pads change
 nothing.
 """

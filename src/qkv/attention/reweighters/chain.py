@@ -1,9 +1,12 @@
-"""Several reweighters, one after another.
+"""Several reweighters, one after another (Graves, Wayne and Danihelka 2014, figure 2).
 
     w = last(... second(first(alpha)))
 
 The addressing of a neural Turing machine is `Chain((Interpolate(g, w), Shift(s), Sharpen(gamma)))`
-over a softmax of cosines (Graves, Wayne and Danihelka 2014, figure 2).
+over a softmax of cosines.
+Parameters: none.
+Cost: that of its parts.
+Differs from the paper: any parts, in any order.
 """
 
 from __future__ import annotations

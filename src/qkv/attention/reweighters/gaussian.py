@@ -3,6 +3,8 @@
     w_ij = alpha_ij exp(-(j - p_i)^2 / (2 sigma^2))
 
 Not renormalised: where alpha lies far from p_i, little is read at all.
+Parameters: none; the positions are given.
+Cost: an exponential and a product a pair.
 Differs from the paper: any sigma; the paper's is half of its window, D / 2.
 """
 

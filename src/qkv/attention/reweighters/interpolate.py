@@ -3,6 +3,8 @@
     w_i = g_i alpha_i + (1 - g_i) previous_i
 
 g = 0 ignores the content and keeps the place; g = 1 forgets it.
+Parameters: none; gates and weights are given.
+Cost: a multiply-add a pair.
 Differs from the paper: none; each query has a gate of its own.
 """
 

@@ -3,6 +3,8 @@
     w_ij = alpha_ij^gamma_i / sum_l alpha_il^gamma_i,    gamma_i >= 1
 
 Undoes the blur of a shift that is not certain.
+Parameters: none; the exponents are given.
+Cost: a power a pair.
 Differs from the paper: none. The largest weight is divided out first, so that no power vanishes;
 the result does not depend on it.
 """

@@ -3,6 +3,7 @@
     w_ij = sum_o s_i(o) alpha_i((j - o) mod keys),    o = -k, ..., 0, ..., k
 
 The keys lie on a circle; s is a distribution over how far to go round it.
+Parameters: none; the shifts are given.
 Differs from the paper: none; its s may allow every shift, ours has the 2 k + 1 that are given.
 """
 

@@ -27,6 +27,7 @@ class Concat(Score):
     """Score each key with a one-layer network over query and key, laid end to end.
 
     Parameters: W [hidden, query_dim + key_dim] (the query's columns first), v [hidden].
+    Cost: as the additive score.
     """
 
     family = "additive"

@@ -4,6 +4,8 @@
 
 beta is a fixed number; or, as in the paper, one for each query, which a network emits at each
 step: a tensor, and then the score is a value for one call.
+Parameters: none; beta is given.
+Cost: as the dot score, and a norm a query and a key.
 Differs from the paper: a vector of zeros has no direction, and scores 0.
 """
 

@@ -1,4 +1,4 @@
-"""Deep score: Bahdanau's alignment network (2015, section 3.1, eq. 6) with more layers.
+"""Deep score, the alignment network with more layers (Bahdanau et al. 2015, section 3.1, eq. 6).
 
     h_1 = tanh(W q_i + U k_j),   h_n = tanh(W_n h_{n-1} + b_n),   e_ij = v . h_layers
 

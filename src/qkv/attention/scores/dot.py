@@ -2,6 +2,8 @@
 
     e_ij = q_i . k_j
 
+Parameters: none.
+Cost: T*S*dim multiply-adds; T*S energies, none of them kept where the fused kernel runs.
 Differs from the paper: not at all.
 """
 

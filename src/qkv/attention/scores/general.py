@@ -22,6 +22,7 @@ class General(DotScore):
     """Score each key by its dot product with the query after a learned map.
 
     Parameters: W [query_dim, key_dim].
+    Cost: query_dim*key_dim multiply-adds a key, once; then as the dot score.
     """
 
     def __init__(self, query_dim: int, key_dim: int) -> None:

@@ -2,6 +2,8 @@
 
     phi(x) = x + 1 where x > 0, exp(x) elsewhere
 
+Parameters: none.
+Cost: (T + S)*dim*value_dim multiply-adds; no [T, S] matrix.
 Differs from the paper: not at all; exp(x) is written as such, since (exp(x) - 1) + 1 rounds to 0
 far from the origin, and a row without any positive number is scaled by its largest feature.
 """

@@ -6,6 +6,8 @@ E[phi(q) . phi(k)] = exp(q . k / sqrt(d)): attention with these features estimat
 attention with the scaled dot product, the better the more features there are. The w of each
 block of d are orthogonal (section 2.4), each still distributed as N(0, I), so that the estimate
 stays unbiased and varies less.
+Parameters: none; w is drawn.
+Cost: (T + S)*m*(dim + value_dim) multiply-adds, m features; no [T, S] matrix.
 Differs from the paper: nothing is added to the features (the authors' code adds 1e-4 to each,
 after dividing by the largest of all keys); here each row has its own scale, which cancels.
 """
