@@ -189,7 +189,12 @@ def test_a_run_killed_before_its_checkpoint_still_has_the_weights_of_the_one_bef
             killed.save()
     goes_on = build_trainer(config, tmp_path / "run")
     assert goes_on.resume()
-    assert goes_on.finish() == {"step": 1, "weights": "best", "dev_loss": 3.0}
+    assert goes_on.finish() == {
+        "step": 1,
+        "weights": "best",
+        "of_steps": [1],
+        "dev_loss": 3.0,
+    }
     found, _ = load_tensors(tmp_path / "run" / "weights.safetensors")
     for name, tensor in expected.items():
         assert torch.equal(found[name], tensor), name

@@ -24,7 +24,8 @@ class Progress:
     step: updates done. epoch, position: the next batch. seconds: time spent training.
     nll, tokens: sums since the last record, which was made when `recorded` seconds were spent.
     factor: what a plateau has cut off the learning rate. best: the best dev value (None: none
-    yet), found at best_step. stale: evaluations since.
+    yet), found at best_step with best_loss (0, which no loss beats, in a checkpoint that does not
+    say). stale: evaluations since.
     """
 
     step: int = 0
@@ -36,8 +37,14 @@ class Progress:
     recorded: float = 0.0
     factor: float = 1.0
     best: float | None = None
+    best_loss: float = 0.0
     best_step: int = 0
     stale: int = 0
+
+    @property
+    def current_epoch(self) -> int:
+        """The epoch of the last update, from 1: at the end of an epoch it is still that one."""
+        return max(1, self.epoch + (self.position > 0))
 
     @property
     def loss(self) -> float:
