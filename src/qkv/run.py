@@ -43,7 +43,8 @@ class Run:
             texts: source texts.
             n_best: outputs a text.
             search: how to search; None: as the run's config says.
-            progress: called with the number of texts done since the last call.
+            progress: called after each step of the search, with the number of texts done since
+                the last call: often 0.
 
         Raises:
             ValueError: one text instead of a list of them, or a setting out of range.

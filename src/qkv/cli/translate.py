@@ -13,6 +13,7 @@ import tyro
 from qkv.cli.arguments import checked, parse_for_run
 from qkv.cli.errors import UsageError
 from qkv.cli.lines import STDIN, chunks, read_lines
+from qkv.cli.progress import Progress
 from qkv.config import SearchConfig
 
 if TYPE_CHECKING:
@@ -77,9 +78,11 @@ def run(words: list[str]) -> int:
     if arguments.show or arguments.replace_unknown or arguments.pictures:
         require_attention(loaded)
     kept: list[Translation] = []
+    progress = Progress("translate")
     number = cut = unknown = 0
     for chunk in chunks(read_lines(arguments.input), arguments.input):
-        for line, outputs in zip(chunk, translate_lines(loaded, chunk, arguments), strict=True):
+        found = translate_lines(loaded, chunk, arguments, progress)
+        for line, outputs in zip(chunk, found, strict=True):
             number += 1
             cut += not all(output.complete for output in outputs)
             unknown += sum(output.source.ids.count(UNK) for output in outputs[:1])
@@ -112,10 +115,16 @@ def agree(arguments: Arguments) -> Arguments:
     return arguments
 
 
-def translate_lines(run: Run, lines: list[str], arguments: Arguments) -> list[list[Translation]]:
+def translate_lines(
+    run: Run, lines: list[str], arguments: Arguments, progress: Progress
+) -> list[list[Translation]]:
     """Translate the lines that hold something; the others get no output."""
     full = [line for line in lines if line.strip()]
-    found = iter(run.translate(full, n_best=arguments.n_best, search=arguments.search))
+    with progress.chunk(len(full)) as update:
+        outputs = run.translate(
+            full, n_best=arguments.n_best, search=arguments.search, progress=update
+        )
+    found = iter(outputs)
     return [next(found) if line.strip() else [] for line in lines]
 
 
