@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import tyro
 
-from qkv.cli.arguments import checked, parse_for_run
+from qkv.cli.arguments import checked, parse_for_run, refuse_idle_search
 from qkv.cli.errors import UsageError
-from qkv.cli.lines import STDIN, chunks, read_lines
+from qkv.cli.lines import STDIN, chunks, name_of, read_lines
 from qkv.cli.progress import Progress
 from qkv.config import SearchConfig
 
@@ -69,6 +69,7 @@ def run(words: list[str]) -> int:
         lambda config: Arguments(tyro.MISSING, search=config.search),
     )
     search = checked(replace(config, search=arguments.search)).search
+    refuse_idle_search(words, search)
     arguments = agree(replace(arguments, search=search))
     from qkv.figures import require_attention
     from qkv.run import load
@@ -93,6 +94,11 @@ def run(words: list[str]) -> int:
         print(f"qkv translate: {cut} outputs cut off at their longest length", file=sys.stderr)
     if unknown:
         print(f"qkv translate: {unknown} source tokens are unknown to the model", file=sys.stderr)
+    if arguments.pictures and not kept:
+        raise ValueError(
+            f"{name_of(arguments.input)} holds no line to translate ({number} lines, none with "
+            f"text), so there is no attention to draw: {arguments.pictures[0]} is not written"
+        )
     write_figures(loaded, kept, arguments.pictures)
     return 0
 
