@@ -193,3 +193,18 @@ def test_a_trained_model_without_its_checkpoint_is_never_overwritten(copy: Path)
     with pytest.raises(ValueError, match=r"no checkpoint\.safetensors to go on from"):
         train(load_config(copy / "config.json"), copy, quiet=True)
     assert (copy / "weights.safetensors").read_bytes() == before
+
+
+@pytest.mark.parametrize("name", ["source.json", "target.json"])
+def test_a_run_without_one_of_its_sides_is_refused_with_what_it_lacks(name: str, copy: Path):
+    (copy / name).unlink()
+    with pytest.raises(ValueError, match=f"{copy} lacks {name}, the tokeniser and vocabulary"):
+        load(copy)
+
+
+def test_what_is_no_run_folder_is_refused_with_the_reason(tmp_path: Path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ValueError, match=r"not a run folder \(it is a file\)"):
+        load(tmp_path / "file")
+    with pytest.raises(ValueError, match=r"not a run folder \(it does not exist\)"):
+        load(tmp_path / "nothing")

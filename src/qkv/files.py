@@ -30,9 +30,16 @@ def locked(folder: Path) -> Iterator[None]:
     The system takes the lock back when its process ends, however it ends.
 
     Raises:
-        ValueError: another process is working there.
+        ValueError: another process is working there, or a file stands in the way of the folder.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError):
+        blocking = next(path for path in (folder, *folder.parents) if path.exists())
+        raise ValueError(
+            f"{folder} is to be a folder, but {blocking} is a file; give another --out, or move "
+            "that file"
+        ) from None
     with (folder / ".lock").open("a") as stream:
         if fcntl is not None:
             try:

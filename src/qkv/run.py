@@ -106,12 +106,18 @@ def load(path: str | Path, *, device: str | None = None) -> Run:
     """
     folder = RunFolder(Path(path))
     if not folder.config.exists():
-        raise ValueError(f"{path} is not a run folder (no {folder.config.name} in it)")
+        raise ValueError(f"{path} is not a run folder ({_lacking(folder)})")
     if not folder.weights.exists():
         raise ValueError(
             f"{path} holds no finished training (no {folder.weights.name}); start `qkv train` "
             "with the same config again: it goes on from its checkpoint"
         )
+    for file in (folder.source, folder.target):
+        if not file.exists():
+            raise ValueError(
+                f"{path} lacks {file.name}, the tokeniser and vocabulary that its model was "
+                "trained with; copy it from the folder of that training, or train again"
+            )
     config = load_config(folder.config)
     source, target = Side.load(folder.source), Side.load(folder.target)
     model = build_model(
@@ -136,3 +142,10 @@ def load(path: str | Path, *, device: str | None = None) -> Run:
     load_parameters(model, tensors, folder.weights)
     place = device or ("cuda" if torch.cuda.is_available() else "cpu")
     return Run(config, source, target, model.to(place).eval())
+
+
+def _lacking(folder: RunFolder) -> str:
+    """Say why a path without a config cannot be a run folder."""
+    if not folder.path.exists():
+        return "it does not exist"
+    return f"no {folder.config.name} in it" if folder.path.is_dir() else "it is a file"

@@ -295,3 +295,25 @@ def test_two_trainings_cannot_share_a_folder(corpus: Path, tmp_path: Path):
     assert outcome.status == 1
     assert f"another process is training in {tmp_path / 'run'}" in outcome.err
     assert qkv("train", config, "--out", tmp_path / "run").status == 0
+
+
+@pytest.mark.parametrize("name", ["taken", "taken/run"])
+def test_a_file_where_the_run_folder_should_be_is_named(name: str, corpus: Path, tmp_path: Path):
+    taken = tmp_path / "taken"
+    taken.write_text("mine")
+    config = write_toml(tmp_path / "config.toml", tree(corpus))
+    outcome = qkv("train", config, "--out", tmp_path / name)
+    assert outcome.status == 1
+    assert f"{tmp_path / name} is to be a folder, but {taken} is a file" in outcome.err
+    assert "give another --out" in outcome.err and taken.read_text() == "mine"
+
+
+@pytest.mark.parametrize("name", ["source.json", "target.json"])
+def test_a_training_that_goes_on_learns_a_lost_vocabulary_again(
+    name: str, corpus: Path, tmp_path: Path
+):
+    run = fit(tmp_path / "run", tree(corpus, epochs=1))
+    before = (run / name).read_bytes()
+    (run / name).unlink()
+    fit(run, tree(corpus, epochs=2))
+    assert (run / name).read_bytes() == before

@@ -9,7 +9,13 @@ from pathlib import Path
 from torch import Tensor, nn, optim
 from torch.amp.grad_scaler import GradScaler
 
-from qkv.models.weights import load_parameters, load_tensors, parameters_of, save_tensors
+from qkv.models.weights import (
+    load_metadata,
+    load_parameters,
+    load_tensors,
+    parameters_of,
+    save_tensors,
+)
 
 FORMAT = "qkv-checkpoint-1"
 
@@ -93,6 +99,15 @@ def save_checkpoint(path: Path, parts: Parts, progress: Progress, run: str) -> N
         "scaler": json.dumps(parts.scaler.state_dict()),
     }
     save_tensors(tensors, path, metadata)
+
+
+def saved_step(path: Path) -> int | None:
+    """Return the step of a checkpoint without reading the rest of it; None: there is none."""
+    try:
+        metadata = load_metadata(path)
+        return int(json.loads(metadata["progress"])["step"])
+    except (ValueError, KeyError):
+        return None
 
 
 def load_checkpoint(path: Path, parts: Parts, run: str) -> Progress:
