@@ -16,11 +16,15 @@ except ImportError:  # not a Unix: nothing is locked there
 def write_atomically(path: Path, content: bytes) -> None:
     """Write beside `path`, flush to the disk, then rename: a reader never sees half a file."""
     beside = path.with_name(f".{path.name}.partial")
-    with beside.open("wb") as stream:
-        stream.write(content)
-        stream.flush()
-        os.fsync(stream.fileno())
-    beside.replace(path)
+    try:
+        with beside.open("wb") as stream:
+            stream.write(content)
+            stream.flush()
+            os.fsync(stream.fileno())
+        beside.replace(path)
+    except OSError:  # such as a full disk: what is half written only takes room
+        beside.unlink(missing_ok=True)
+        raise
 
 
 @contextmanager
