@@ -10,7 +10,7 @@ import torch
 
 from qkv.config import Config, SearchConfig
 from qkv.configfile import load_config
-from qkv.folder import RunFolder, digest
+from qkv.folder import RunFolder
 from qkv.models.build import build_model
 from qkv.models.model import EncoderDecoder
 from qkv.models.weights import load_parameters, load_tensors
@@ -124,10 +124,10 @@ def load(path: str | Path, *, device: str | None = None) -> Run:
         config.model, len(source.vocabulary), len(target.vocabulary), shared=config.text.shared
     )
     tensors, facts = load_tensors(folder.weights)
-    if facts.get("config") != digest(config):
+    if facts.get("config") != folder.digest:
         raise ValueError(
             f"{folder.weights} was trained with another config (its digest "
-            f"{facts.get('config')}, that of {folder.config}: {digest(config)}); "
+            f"{facts.get('config')}, that of {folder.config}: {folder.digest}); "
             "restore the config that it was trained with"
         )
     for file, side, name in (

@@ -16,7 +16,7 @@ from qkv.config import Config
 from qkv.data import BatchPlan, collate
 from qkv.data.randomness import generator
 from qkv.evaluate import METRICS
-from qkv.folder import RunFolder, digest
+from qkv.folder import RunFolder
 from qkv.models.build import build_model
 from qkv.models.model import EncoderDecoder
 from qkv.models.weights import load_parameters, parameters_of, save_tensors
@@ -68,7 +68,7 @@ class Trainer:
     @property
     def identity(self) -> str:
         """Whose checkpoints this run may go on from."""
-        return f"{digest(self.config)}-{self.task.digest}"
+        return f"{self.folder.digest}-{self.task.digest}"
 
     def resume(self) -> bool:
         """Go on from the folder's checkpoint, if there is one; return whether there was."""
@@ -237,7 +237,7 @@ class Trainer:
         if self.group.leads:
             record, tensors = self._choose()
             facts = {
-                "config": digest(self.config),
+                "config": self.folder.digest,
                 "source": self.task.source.digest,
                 "target": self.task.target.digest,
             }
