@@ -10,7 +10,9 @@ import torch
 from torch.testing import assert_close
 
 import qkv as package
+from qkv.config import AttentionConfig, ReinforceConfig, RNNsearchConfig
 from qkv.configfile import load_config
+from qkv.folder import RunFolder
 from qkv.models.weights import load_tensors, save_tensors
 from qkv.run import load
 from qkv.text import Side, Vocabulary
@@ -193,3 +195,60 @@ def test_a_trained_model_without_its_checkpoint_is_never_overwritten(copy: Path)
     with pytest.raises(ValueError, match=r"no checkpoint\.safetensors to go on from"):
         train(load_config(copy / "config.json"), copy, quiet=True)
     assert (copy / "weights.safetensors").read_bytes() == before
+
+
+@pytest.mark.parametrize("name", ["source.json", "target.json"])
+def test_a_run_without_one_of_its_sides_is_refused_with_what_it_lacks(name: str, copy: Path):
+    (copy / name).unlink()
+    with pytest.raises(ValueError, match=f"{copy} lacks {name}, the tokeniser and vocabulary"):
+        load(copy)
+
+
+def test_what_is_no_run_folder_is_refused_with_the_reason(tmp_path: Path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ValueError, match=r"not a run folder \(it is a file\)"):
+        load(tmp_path / "file")
+    with pytest.raises(ValueError, match=r"not a run folder \(it does not exist\)"):
+        load(tmp_path / "nothing")
+
+
+LATER = {"alpha", "temperature", "scope", "window", "bias", "features", "layer_scores"}
+"""Keys of an attention that the first version did not have."""
+
+
+def test_the_config_of_a_run_of_an_earlier_version_loads_with_the_defaults_of_later_keys():
+    config = load_config(Path(__file__).parent / "config_of_an_earlier_version.json")
+    assert config.model == RNNsearchConfig(
+        attention=AttentionConfig(score="general", hidden=7), embedding=7, hidden=10, maxout=6
+    )
+    assert config.training.epochs == 2 and config.training.reinforce == ReinforceConfig()
+
+
+def test_a_run_of_an_earlier_version_loads_and_goes_on(corpus: Path, tmp_path: Path):
+    """The digests in its weights and its checkpoint are of the keys that there were."""
+    run = fit(tmp_path / "run", tree(corpus, epochs=1))
+    found = json.loads((run / "config.json").read_text())
+    for key in LATER:
+        del found["model"]["attention"][key]
+    del found["training"]["reinforce"]
+    (run / "config.json").write_text(json.dumps(found))
+    for name in ("weights", "checkpoint"):
+        path = run / f"{name}.safetensors"
+        tensors, facts = load_tensors(path)
+        key = "config" if name == "weights" else "run"
+        now = facts[key].partition("-")[0]
+        facts[key] = facts[key].replace(now, RunFolder(run).digest)
+        assert now != RunFolder(run).digest
+        save_tensors(tensors, path, facts)
+
+    before = load(run).translate(["a b c"])[0][0]
+    fit(run, tree(corpus, epochs=2))
+
+    assert before.log_prob < 0 and load(run).translate(["a b c"])[0][0].log_prob < 0
+    kept = json.loads((run / "config.json").read_text())
+    assert not LATER & kept["model"]["attention"].keys()
+    assert kept["training"]["epochs"] == 2
+    with pytest.raises(ValueError, match=r"these keys differ: model\.attention\.scope"):
+        values = tree(corpus, epochs=2)
+        values["model"]["attention"] = {"scope": "local-m"}
+        fit(run, values)

@@ -13,6 +13,7 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from qkv.config import MODEL_CONFIGS, Config
+from qkv.config.problems import explain_value
 from qkv.spelling import did_you_mean, nearest
 
 
@@ -76,7 +77,7 @@ def _explain(problem: Any) -> str:
         case "value_error":
             said = str(problem["ctx"]["error"])
             return said if where in said else f"{where}: {said}"
-    return f"{where}: {problem['msg']} (given: {problem['input']!r})"
+    return explain_value(where, problem)
 
 
 def _nearest(path: Sequence[str], kind: str) -> str:

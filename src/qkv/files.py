@@ -16,11 +16,15 @@ except ImportError:  # not a Unix: nothing is locked there
 def write_atomically(path: Path, content: bytes) -> None:
     """Write beside `path`, flush to the disk, then rename: a reader never sees half a file."""
     beside = path.with_name(f".{path.name}.partial")
-    with beside.open("wb") as stream:
-        stream.write(content)
-        stream.flush()
-        os.fsync(stream.fileno())
-    beside.replace(path)
+    try:
+        with beside.open("wb") as stream:
+            stream.write(content)
+            stream.flush()
+            os.fsync(stream.fileno())
+        beside.replace(path)
+    except OSError:  # such as a full disk: what is half written only takes room
+        beside.unlink(missing_ok=True)
+        raise
 
 
 @contextmanager
@@ -30,9 +34,16 @@ def locked(folder: Path) -> Iterator[None]:
     The system takes the lock back when its process ends, however it ends.
 
     Raises:
-        ValueError: another process is working there.
+        ValueError: another process is working there, or a file stands in the way of the folder.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError):
+        blocking = next(path for path in (folder, *folder.parents) if path.exists())
+        raise ValueError(
+            f"{folder} is to be a folder, but {blocking} is a file; give another --out, or move "
+            "that file"
+        ) from None
     with (folder / ".lock").open("a") as stream:
         if fcntl is not None:
             try:

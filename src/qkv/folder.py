@@ -114,10 +114,29 @@ class RunFolder:
             self.source.unlink(missing_ok=True)
             self.target.unlink(missing_ok=True)
             shutil.rmtree(self.snapshots, ignore_errors=True)
-        write_json(self.config, config_tree(config))  # first of all: it makes the folder a run's
+        # First of all: it makes the folder a run's. What was begun by an earlier version keeps
+        # the keys that it had: its digest is part of its weights and checkpoint.
+        write_json(self.config, self._with_limits(config) if begun else config_tree(config))
         if not begun:
             write_json(self.path / "versions.json", versions())
         self.snapshots.mkdir(exist_ok=True)
+
+    def _with_limits(self, config: Config) -> dict[str, Any]:
+        """Return the config file's tree with the limits of another config."""
+        tree = self._tree()
+        training = config_tree(config)["training"]
+        return tree | {
+            "training": tree.get("training", {}) | {key: training[key] for key in LIMITS}
+        }
+
+    def _tree(self) -> dict[str, Any]:
+        tree: dict[str, Any] = json.loads(self.config.read_text(encoding="utf-8"))
+        return tree
+
+    @property
+    def digest(self) -> str:
+        """The digest of the config file as it is: keys that came later do not change it."""
+        return _digest_of(self._tree())
 
 
 def write_json(path: Path, tree: Any) -> None:
@@ -151,8 +170,12 @@ def differing_keys(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -
 
 def digest(config: Config) -> str:
     """Return a short hash of everything in a config that may not change within a run."""
-    tree = config_tree(config)
-    tree["training"] = {k: v for k, v in tree["training"].items() if k not in LIMITS}
+    return _digest_of(config_tree(config))
+
+
+def _digest_of(tree: dict[str, Any]) -> str:
+    training = {k: v for k, v in tree.get("training", {}).items() if k not in LIMITS}
+    tree = tree | {"training": training}
     return hashlib.sha256(json.dumps(tree, sort_keys=True).encode()).hexdigest()[:16]
 
 

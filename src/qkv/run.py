@@ -10,7 +10,7 @@ import torch
 
 from qkv.config import Config, SearchConfig
 from qkv.configfile import load_config
-from qkv.folder import RunFolder, digest
+from qkv.folder import RunFolder
 from qkv.models.build import build_model
 from qkv.models.model import EncoderDecoder
 from qkv.models.weights import load_parameters, load_tensors
@@ -43,7 +43,8 @@ class Run:
             texts: source texts.
             n_best: outputs a text.
             search: how to search; None: as the run's config says.
-            progress: called with the number of texts done since the last call.
+            progress: called after each step of the search, with the number of texts done since
+                the last call: often 0.
 
         Raises:
             ValueError: one text instead of a list of them, or a setting out of range.
@@ -105,22 +106,28 @@ def load(path: str | Path, *, device: str | None = None) -> Run:
     """
     folder = RunFolder(Path(path))
     if not folder.config.exists():
-        raise ValueError(f"{path} is not a run folder (no {folder.config.name} in it)")
+        raise ValueError(f"{path} is not a run folder ({_lacking(folder)})")
     if not folder.weights.exists():
         raise ValueError(
             f"{path} holds no finished training (no {folder.weights.name}); start `qkv train` "
             "with the same config again: it goes on from its checkpoint"
         )
+    for file in (folder.source, folder.target):
+        if not file.exists():
+            raise ValueError(
+                f"{path} lacks {file.name}, the tokeniser and vocabulary that its model was "
+                "trained with; copy it from the folder of that training, or train again"
+            )
     config = load_config(folder.config)
     source, target = Side.load(folder.source), Side.load(folder.target)
     model = build_model(
         config.model, len(source.vocabulary), len(target.vocabulary), shared=config.text.shared
     )
     tensors, facts = load_tensors(folder.weights)
-    if facts.get("config") != digest(config):
+    if facts.get("config") != folder.digest:
         raise ValueError(
             f"{folder.weights} was trained with another config (its digest "
-            f"{facts.get('config')}, that of {folder.config}: {digest(config)}); "
+            f"{facts.get('config')}, that of {folder.config}: {folder.digest}); "
             "restore the config that it was trained with"
         )
     for file, side, name in (
@@ -135,3 +142,10 @@ def load(path: str | Path, *, device: str | None = None) -> Run:
     load_parameters(model, tensors, folder.weights)
     place = device or ("cuda" if torch.cuda.is_available() else "cpu")
     return Run(config, source, target, model.to(place).eval())
+
+
+def _lacking(folder: RunFolder) -> str:
+    """Say why a path without a config cannot be a run folder."""
+    if not folder.path.exists():
+        return "it does not exist"
+    return f"no {folder.config.name} in it" if folder.path.is_dir() else "it is a file"

@@ -93,6 +93,12 @@ def test_other_data_and_another_search_can_be_given(trained: Path, tmp_path: Pat
         (["--metrics", "bleux"], 1, "unknown metric 'bleux'; allowed: bleu"),
         (["--split", "dve"], 1, "dve"),
         (["--limit", "-1"], 2, "--limit -1"),
+        (["--metrics"], 2, "--metrics names none; give at least one of bleu"),
+        (
+            ["--search.top-p", "0.9", "--search.method", "greedy"],
+            2,
+            "--search.top-p belongs to --search.method sample, but the method is greedy",
+        ),
         (["--search.beam", "0"], 2, "search.beam"),
     ],
 )
@@ -162,3 +168,18 @@ def test_the_demo_trains_measures_transcribes_and_draws(trained: Path):
     assert f"a page: {page.resolve()}" in outcome.out
     assert page.stat().st_size > 10_000
     page.unlink()
+
+
+def test_a_metric_that_does_not_exist_is_refused_before_anything_is_translated(trained: Path):
+    with patch("qkv.run.Run.translate") as translate:
+        outcome = qkv("evaluate", trained, "--metrics", "wer", "blue")
+    assert outcome.status == 1 and "unknown metric 'blue'" in outcome.err
+    assert not translate.called
+
+
+def test_data_refuses_fewer_than_no_pairs_and_pairs_of_no_config(corpus: Path, tmp_path: Path):
+    config = write_toml(tmp_path / "config.toml", tree(corpus))
+    for words, said in (([config, "--show", "-1"], "--show -1"), (["--show", "2"], "CONFIG")):
+        outcome = qkv("data", *words)
+        assert (outcome.status, outcome.out) == (2, "")
+        assert said in outcome.err

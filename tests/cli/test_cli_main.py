@@ -1,16 +1,20 @@
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
 import sys
 import time
+from dataclasses import fields
 from pathlib import Path
 from unittest.mock import patch
 
 import pytest
 
 from qkv.cli.main import VERBS
+from qkv.config import MODEL_CONFIGS
+from qkv.models.weights import load_metadata
 from small_runs import qkv, spawn
 
 HELP = """
@@ -97,6 +101,7 @@ def test_a_misspelt_option_is_refused_with_the_nearest_one(trained: Path):
         (OSError(5, "Input/output error"), 1, "Input/output error"),
         (ValueError("the reason"), 1, "the reason"),
         (KeyboardInterrupt(), 130, "interrupted"),
+        (KeyboardInterrupt("and this"), 130, "interrupted; and this"),
     ],
 )
 def test_what_goes_wrong_is_said_in_a_line_with_an_exit_status(
@@ -132,7 +137,9 @@ def test_text_goes_in_and_out_as_utf8_whatever_the_locale_says(trained: Path):
 
 
 @pytest.mark.skipif(os.name != "posix", reason="signals")
-def test_an_interrupt_ends_a_training_with_status_130(corpus: Path, tmp_path: Path):
+def test_an_interrupt_ends_a_training_with_status_130_and_says_how_to_go_on(
+    corpus: Path, tmp_path: Path
+):
     from small_runs import tree, write_toml
 
     config = write_toml(tmp_path / "config.toml", tree(corpus, epochs=10_000, checkpoint_every=5))
@@ -144,4 +151,34 @@ def test_an_interrupt_ends_a_training_with_status_130(corpus: Path, tmp_path: Pa
     out, err = process.communicate()
     assert process.returncode == 130
     assert out == ""
-    assert err.splitlines()[-1] == "qkv train: interrupted"
+    step = load_metadata(tmp_path / "run" / "checkpoint.safetensors")["progress"]
+    assert err.splitlines()[-1] == (
+        f"qkv train: interrupted; {tmp_path / 'run'} has a checkpoint of step "
+        f"{json.loads(step)['step']}: the same command goes on from there"
+    )
+
+
+@pytest.mark.parametrize("verb", ["train", "demo"])
+def test_an_interrupt_before_the_first_checkpoint_says_so(
+    verb: str, trained: Path, tmp_path: Path
+):
+    words = [trained / "config.json"] if verb == "train" else []
+    with patch("qkv.training.loop.train", side_effect=KeyboardInterrupt):
+        outcome = qkv(verb, *words, "--out", tmp_path / "run")
+    assert outcome.status == 130
+    said = f"qkv {verb}: interrupted; {tmp_path / 'run'} has no checkpoint yet: the same command"
+    assert outcome.err == f"{said} starts from the beginning\n"
+
+
+@pytest.mark.parametrize("kind", list(MODEL_CONFIGS))
+def test_the_help_shows_the_keys_of_the_configs_kind_and_how_to_see_those_of_others(
+    kind: str, tmp_path: Path
+):
+    config = tmp_path / "config.toml"
+    config.write_text(f'[model]\nkind = "{kind}"\n')
+    for verb in ("train", "compare"):
+        plain = " ".join(qkv(verb, "--help").out.split())
+        assert kind in plain and "`qkv train CONFIG --help` shows" in plain
+        shown = qkv(verb, config, "--help").out
+        for name in (field.name for field in fields(MODEL_CONFIGS[kind])):
+            assert f"--model.{name.replace('_', '-')}" in shown

@@ -16,12 +16,14 @@ SOURCES = "a b c\n\nd e\ng f e d\nb\na name77 c\n"
     [
         ["--search.alpha", "1.0"],
         ["--search.alpha", "0.6", "--search.coverage", "0.3"],
-        ["--search.alpha", "-1.0", "--search.method", "greedy"],
+        ["--search.alpha", "-1.0"],
     ],
 )
-def test_score_gives_the_numbers_of_the_search(settings: list[str], trained: Path):
-    n_best = "1" if "greedy" in settings else "2"
-    found = qkv("translate", trained, "--json", "--n-best", n_best, *settings, stdin=SOURCES)
+@pytest.mark.parametrize("method", ["beam", "greedy"])
+def test_score_gives_the_numbers_of_the_search(method: str, settings: list[str], trained: Path):
+    n_best = "1" if method == "greedy" else "2"
+    words = ("--n-best", n_best, "--search.method", method, *settings)
+    found = qkv("translate", trained, "--json", *words, stdin=SOURCES)
     scored = qkv("score", trained, "--json", *settings, stdin=found.out)
     assert (scored.status, scored.err) == (0, "")
     outputs = [output for line in found.lines for output in json.loads(line)["outputs"]]
@@ -165,7 +167,8 @@ def links(method: str, matrix: list[list[float]]) -> set[str]:
 @pytest.mark.parametrize("units", ["words", "tokens"])
 def test_every_method_links_what_its_rule_says(method: str, units: str, trained: Path):
     pair = "d a g b f\tf b g a d\n"
-    words = ("--units", units, "--method", method, "--threshold", "0.3")
+    heavy = ("--threshold", "0.3") if method == "threshold" else ()
+    words = ("--units", units, "--method", method, *heavy)
     written = qkv("align", trained, "--format", "matrix", *words, stdin=pair).out.strip("\n")
     matrix = [list(map(float, line.split("\t")[1:])) for line in written.split("\n")[1:]]
     outcome = qkv("align", trained, *words, stdin=pair)
@@ -244,3 +247,34 @@ def test_gold_links_that_do_not_fit_the_question_are_refused(
     outcome = qkv("align", trained, "--gold", gold, *words)
     assert (outcome.status, outcome.out) == (status, "")
     assert said in outcome.err
+
+
+@pytest.mark.parametrize("method", ["argmax", "argmax-source", "mutual"])
+@pytest.mark.parametrize("words", [["--threshold", "0.5"], ["--threshold=0.3"]])
+def test_a_threshold_that_no_link_depends_on_is_refused(
+    words: list[str], method: str, trained: Path
+):
+    outcome = qkv("align", trained, "--method", method, *words, stdin="a\ta\n")
+    assert (outcome.status, outcome.out) == (2, "")
+    assert f"--threshold belongs to --method threshold, but the method is {method}" in outcome.err
+
+
+@pytest.mark.parametrize("option", ["--search.beam", "--search.top-k", "--search.method"])
+def test_score_offers_no_option_of_the_search_that_its_numbers_do_not_depend_on(
+    option: str, trained: Path
+):
+    outcome = qkv("score", trained, option, "3", stdin="a\ta\n")
+    assert (outcome.status, outcome.out) == (2, "")
+    assert option in outcome.err
+    shown = qkv("score", "--help").out
+    assert option not in shown and "--search.alpha" in shown and "--search.coverage" in shown
+
+
+def test_pairs_with_an_empty_side_get_an_empty_line_and_are_counted(trained: Path):
+    outcome = qkv("align", trained, stdin="a b\tb a\n\ta\nc\t \n\t\nd\td\n")
+    first, *empty, last = outcome.lines
+    assert outcome.status == 0
+    assert (len(first.split()), empty, last) == (2, ["", "", ""], "0-0")
+    assert outcome.err == (
+        "qkv align: pairs with an empty side have no links (3 of them: 2, 3, 4)\n"
+    )

@@ -143,7 +143,7 @@ def test_the_kind_of_the_model_is_the_configs(words: list[str], tmp_path: Path):
 @pytest.mark.parametrize(
     ("words", "parts"),
     [
-        (["--training.epochs", "-3"], ["training.epochs", "given: -3", "greater than or equal"]),
+        (["--training.epochs", "-3"], ["training.epochs", "given: -3", "must be 1 or more"]),
         (["--model.dropout", "1.5"], ["model.dropout", "given: 1.5"]),
         (["--training.learning-rate", "nan"], ["training.learning_rate", "given: nan"]),
         (["--training.epochs", "three"], ["--training.epochs", "three"]),

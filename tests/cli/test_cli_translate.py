@@ -1,12 +1,15 @@
 from __future__ import annotations
 
 import json
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
 import pytest
 
+from qkv.config import SearchConfig
+from qkv.config.search import METHOD_OF
 from qkv.figures import figure_of
 from qkv.run import load
 from small_runs import qkv
@@ -236,3 +239,49 @@ def test_unknown_source_tokens_are_counted_and_drawn_as_they_were_written(traine
     ((output,),) = run.translate(["a Zoë b"])
     assert figure_of(run, output).source == ("a", "Zoë", "b", "</s>")
     assert qkv("translate", trained, stdin="a b\n").err == ""
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "method"),
+    [
+        ("--search.beam", "3", "greedy"),
+        ("--search.beam", "3", "sample"),
+        ("--search.top-k", "5", "beam"),
+        ("--search.top_k", "5", "beam"),
+        ("--search.top-p", "0.5", "greedy"),
+        ("--search.temperature", "2", "beam"),
+        ("--search.seed", "7", "greedy"),
+    ],
+)
+def test_an_option_of_another_search_is_refused_with_the_one_it_belongs_to(
+    option: str, value: str, method: str, trained: Path
+):
+    for words in ([option, value], [f"{option}={value}"]):
+        outcome = qkv("translate", trained, "--search.method", method, *words, stdin="a\n")
+        assert (outcome.status, outcome.out) == (2, "")
+        owner = "beam" if option == "--search.beam" else "sample"
+        assert f"belongs to --search.method {owner}, but the method is {method}" in outcome.err
+        right = qkv("translate", trained, "--search.method", owner, *words, stdin="a\n")
+        assert right.status == 0
+
+
+def test_every_setting_whose_help_names_a_method_is_known_to_belong_to_it():
+    shown = " ".join(qkv("translate", "--help").out.replace("│", " ").split())
+    for setting in (field.name for field in fields(SearchConfig)):
+        option = f"--search.{setting.replace('_', '-')} "
+        assert option in shown
+        words = shown[shown.index(option) :].split()[2]
+        owner = words.removesuffix(":") if words in {"beam:", "sample:"} else None
+        assert METHOD_OF.get(setting) == owner, setting
+
+
+@pytest.mark.parametrize("text", ["", "\n  \n"])
+def test_a_page_of_no_line_is_refused_with_what_the_input_holds(
+    text: str, trained: Path, tmp_path: Path
+):
+    page = tmp_path / "page.html"
+    outcome = qkv("translate", trained, "--html", page, stdin=text)
+    assert (outcome.status, outcome.out.strip()) == (1, "")
+    assert "standard input holds no line to translate" in outcome.err
+    assert f"{page} is not written" in outcome.err
+    assert not page.exists()

@@ -32,7 +32,7 @@ def test_the_history_has_the_loss_the_rate_and_the_dev_values_of_every_evaluatio
         }
         assert record["tokens_per_second"] > 0
     assert records[0]["seconds"] < records[1]["seconds"]
-    assert final.keys() == {"step", "weights", "dev_accuracy"}
+    assert final.keys() == {"step", "weights", "of_steps", "dev_accuracy"}
 
 
 def test_going_on_drops_what_will_be_written_again_and_half_lines(tmp_path: Path):

@@ -189,7 +189,12 @@ def test_a_run_killed_before_its_checkpoint_still_has_the_weights_of_the_one_bef
             killed.save()
     goes_on = build_trainer(config, tmp_path / "run")
     assert goes_on.resume()
-    assert goes_on.finish() == {"step": 1, "weights": "best", "dev_loss": 3.0}
+    assert goes_on.finish() == {
+        "step": 1,
+        "weights": "best",
+        "of_steps": [1],
+        "dev_loss": 3.0,
+    }
     found, _ = load_tensors(tmp_path / "run" / "weights.safetensors")
     for name, tensor in expected.items():
         assert torch.equal(found[name], tensor), name
@@ -290,3 +295,25 @@ def test_two_trainings_cannot_share_a_folder(corpus: Path, tmp_path: Path):
     assert outcome.status == 1
     assert f"another process is training in {tmp_path / 'run'}" in outcome.err
     assert qkv("train", config, "--out", tmp_path / "run").status == 0
+
+
+@pytest.mark.parametrize("name", ["taken", "taken/run"])
+def test_a_file_where_the_run_folder_should_be_is_named(name: str, corpus: Path, tmp_path: Path):
+    taken = tmp_path / "taken"
+    taken.write_text("mine")
+    config = write_toml(tmp_path / "config.toml", tree(corpus))
+    outcome = qkv("train", config, "--out", tmp_path / name)
+    assert outcome.status == 1
+    assert f"{tmp_path / name} is to be a folder, but {taken} is a file" in outcome.err
+    assert "give another --out" in outcome.err and taken.read_text() == "mine"
+
+
+@pytest.mark.parametrize("name", ["source.json", "target.json"])
+def test_a_training_that_goes_on_learns_a_lost_vocabulary_again(
+    name: str, corpus: Path, tmp_path: Path
+):
+    run = fit(tmp_path / "run", tree(corpus, epochs=1))
+    before = (run / name).read_bytes()
+    (run / name).unlink()
+    fit(run, tree(corpus, epochs=2))
+    assert (run / name).read_bytes() == before

@@ -14,7 +14,7 @@ from qkv.configfile import make_config
 from qkv.models.weights import load_tensors
 from qkv.training import validate
 from qkv.training.trainer import Trainer
-from small_runs import fit, small, tree
+from small_runs import fit, qkv, small, tree, write_toml
 
 EPS = torch.finfo(torch.float32).eps
 
@@ -155,7 +155,7 @@ def test_patience_stops_after_that_many_evaluations_without_a_better_value(
     run = fit(tmp_path / "run", values)
     records = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     assert [record["step"] for record in records] == [2, 4, 6, 8, 10, 12, 14, 14]
-    assert records[-1] == {"step": 14, "weights": "best", "dev_loss": 3.0}
+    assert records[-1] == {"step": 14, "weights": "best", "of_steps": [8], "dev_loss": 3.0}
 
 
 @pytest.mark.parametrize("metric", ["loss", "wer", "per", "bleu", "chrf", "accuracy"])
@@ -164,9 +164,40 @@ def test_better_is_smaller_for_losses_and_error_rates_and_bigger_for_the_rest(
 ):
     trainer = build_trainer(small(corpus, metric=metric), tmp_path / "run")
     smaller_is_better = metric in {"loss", "wer", "per"}
-    assert trainer.better(1.0, 2.0) == smaller_is_better
-    assert trainer.better(2.0, 1.0) != smaller_is_better
-    assert not trainer.better(1.0, 1.0)
+    low, high = (1.0, 0.5), (2.0, 0.5)
+    assert trainer.better(low, high) == smaller_is_better
+    assert trainer.better(high, low) != smaller_is_better
+    assert not trainer.better(low, low)
+
+
+@pytest.mark.parametrize("metric", ["accuracy", "per"])
+def test_of_equal_dev_values_the_one_with_the_lower_loss_wins_and_the_end_names_its_step(
+    metric: str, monkeypatch: pytest.MonkeyPatch, corpus: Path, tmp_path: Path
+):
+    settings = {"epochs": 50, "max_steps": 8, "evaluate_every": 2, "average": 1}
+    given = iter([(50.0, 3.0), (50.0, 2.0), (50.0, 2.0), (50.0, 2.5)])
+    monkeypatch.setattr(
+        validate, "measure", lambda *_: dict(zip((metric, "loss"), next(given), strict=True))
+    )
+    config = write_toml(tmp_path / "config.toml", tree(corpus, metric=metric, **settings))
+    outcome = qkv("train", config, "--out", tmp_path / "run")
+    assert outcome.status == 0
+    assert f"done: step 8  weights best  of_steps 4  dev_{metric} 50;" in outcome.err
+    found, _ = load_tensors(tmp_path / "run" / "weights.safetensors")
+    best, _ = load_tensors(tmp_path / "run" / "snapshots" / "000000004.safetensors")
+    for name, tensor in found.items():
+        assert_close(tensor, best[name], rtol=0.0, atol=0.0)
+
+
+def test_the_log_and_the_bar_count_epochs_from_one(corpus: Path, tmp_path: Path):
+    trainer = build_trainer(small(corpus, epochs=2), tmp_path / "run")
+    said = []
+    batches = len(trainer.batches())
+    for _ in range(2 * batches):
+        trainer.update()
+        assert f"epoch {trainer.progress.current_epoch} " in trainer.facts()
+        said.append(trainer.record()["epoch"])
+    assert said == [1] * batches + [2] * batches
 
 
 def trained_with_dev_values(
@@ -185,7 +216,7 @@ def test_the_average_is_kept_where_it_beats_the_best(
     """Evaluations find 3, 1 and 2; the fourth value is the average's."""
     run = tmp_path / "run"
     record = trained_with_dev_values([3.0, 1.0, 2.0, 0.5], monkeypatch, corpus, run)
-    assert record == {"step": 6, "weights": "average", "dev_loss": 0.5}
+    assert record == {"step": 6, "weights": "average", "of_steps": [4, 6], "dev_loss": 0.5}
     found, _ = load_tensors(run / "weights.safetensors")
     files = sorted((run / "snapshots").glob("*.safetensors"))
     assert [int(file.stem) for file in files] == [4, 6]
@@ -200,7 +231,7 @@ def test_the_best_weights_are_kept_where_they_beat_the_average(
 ):
     run = tmp_path / "run"
     record = trained_with_dev_values([1.0, 3.0, 2.0, 1.5], monkeypatch, corpus, run)
-    assert record == {"step": 6, "weights": "best", "dev_loss": 1.0}
+    assert record == {"step": 6, "weights": "best", "of_steps": [2], "dev_loss": 1.0}
     found, _ = load_tensors(run / "weights.safetensors")
     best, _ = load_tensors(run / "snapshots" / "000000002.safetensors")
     for name, tensor in found.items():

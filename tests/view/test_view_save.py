@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 from view_figures import random_figure
 
-from qkv.view import html, png, save, svg
+from qkv.view import Figure, html, png, save, svg
 from qkv.view import save as save_function
+from qkv.view.svg import svg_size
 
 FIGURES = [random_figure(2, 3, "one"), random_figure(3, 2, "two")]
 
@@ -59,3 +61,26 @@ def test_a_file_gets_the_permissions_that_any_new_file_gets(tmp_path):
     (tmp_path / "plain").touch()
     save(FIGURES[0], tmp_path / "a.svg")
     assert (tmp_path / "a.svg").stat().st_mode == (tmp_path / "plain").stat().st_mode
+
+
+def test_an_svg_that_would_be_huge_is_refused_with_its_size_unless_it_is_asked_for(tmp_path):
+    figure = random_figure(30, 40)
+    size = len(svg(figure).encode())
+    for name in ("a.svg", "a.png"):
+        with pytest.raises(ValueError, match=r"MB for 30 x 40 cells.*draw fewer rows.*most_bytes"):
+            save(figure, tmp_path / name, most_bytes=size // 3)
+        assert not (tmp_path / name).exists()
+    save(figure, tmp_path / "a.svg", most_bytes=2 * size)
+    save(figure, tmp_path / "a.html", most_bytes=10)
+
+
+def test_the_size_of_an_svg_is_known_before_it_is_drawn():
+    figure = random_figure(40, 50)
+    assert svg_size(figure) == pytest.approx(len(svg(figure).encode()), rel=0.2)
+
+
+def test_four_million_cells_are_too_many_by_default(tmp_path):
+    names = [f"token{i}" for i in range(2000)]
+    figure = Figure(np.full((2000, 2000), 1 / 2000), names, names, "")
+    with pytest.raises(ValueError, match="2,000 x 2,000 cells"):
+        save(figure, tmp_path / "a.svg")

@@ -20,8 +20,9 @@ def check_inputs(query: Tensor, key: Tensor, value: Tensor) -> None:
     """Refuse tensors that cannot attend to one another.
 
     Raises:
-        ValueError: naming the tensor, its shape or dtype, and what would fit.
+        ValueError: naming the tensor, its type, shape or dtype, and what would fit.
     """
+    check_tensors(query, key, value)
     for name, tensor in (("query", query), ("key", key), ("value", value)):
         if tensor.dim() < 2 or 0 in tensor.shape[-2:]:
             raise ValueError(
@@ -39,6 +40,60 @@ def check_inputs(query: Tensor, key: Tensor, value: Tensor) -> None:
             for name, tensor in (("query", query), ("key", key), ("value", value))
         }
     )
+
+
+def check_tensors(query: object, key: object, value: object) -> None:
+    """Refuse lists, arrays, and tensors of ids.
+
+    Raises:
+        ValueError: naming what was given, and how to make a tensor of numbers of it.
+    """
+    for name, given in (("query", query), ("key", key), ("value", value)):
+        if not isinstance(given, Tensor):
+            kind = f"{type(given).__module__}.{type(given).__name__}".removeprefix("builtins.")
+            raise ValueError(
+                f"{name} is a {kind}; attention takes tensors of floating-point numbers, such as "
+                f"torch.as_tensor({name}, dtype=torch.float32)"
+            )
+        if not given.is_floating_point():
+            raise ValueError(
+                f"{name} is {given.dtype}; attention takes floating-point numbers: convert it, "
+                f"{name}.float(), or embed the ids that it holds"
+            )
+
+
+def check_part(slot: str, given: object, kind: type) -> None:
+    """Refuse a class, or anything else that is no part of this kind, in a slot.
+
+    Raises:
+        ValueError: saying how to make an object.
+    """
+    if isinstance(given, type):
+        raise ValueError(
+            f"{slot} is the class {given.__name__} itself; pass an object of it: "
+            f"{given.__name__}(...)"
+        )
+    if not isinstance(given, kind):
+        raise ValueError(
+            f"{slot} is a name, or an object of qkv.{slot}s, got a {type(given).__name__}"
+        )
+
+
+def check_lengths(mask: Mask | None, keys: int) -> None:
+    """Refuse lengths that say more keys than there are: they belong to another tensor.
+
+    Only where all keys are given at once: a cache may still grow to the lengths of its mask.
+
+    Raises:
+        ValueError: naming the first such batch item.
+    """
+    found = None if mask is None else mask.longer_than(keys)
+    if found is not None:
+        item, length = found
+        raise ValueError(
+            f"Mask.lengths says {length} keys for batch item {item}, but there are {keys} keys; "
+            "give the lengths of these keys, or cut them with lengths.clamp(max=key.shape[-2])"
+        )
 
 
 def check_pairs(key: Tensor, value: Tensor) -> None:
@@ -155,6 +210,11 @@ def check_reweighter(reweighter: object) -> None:
     Raises:
         ValueError: naming what to pass.
     """
+    if isinstance(reweighter, type):
+        raise ValueError(
+            f"reweighter is the class {reweighter.__name__} itself; pass an object of it: "
+            f"{reweighter.__name__}(...)"
+        )
     if reweighter is not None and not callable(reweighter):
         raise ValueError(
             f"reweighter is an object such as qkv.reweighters.Gaussian(positions, sigma), got "

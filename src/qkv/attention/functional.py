@@ -37,10 +37,21 @@ def attend(  # noqa: PLR0913 - the slots of the equation are its arguments
 ) -> Attended:
     """Ask the keys and read the values: c = reweight(normalize(mask(score(q, k)) + bias)) v.
 
+        query, key = torch.randn(2, 3, 16), torch.randn(2, 5, 16)  # [batch, time, dim]
+        mask = qkv.Mask.lengths(torch.tensor([5, 2]))  # the second item has two keys
+        weights = qkv.attend(query, key, score="dot", mask=mask, need="weights").weights
+
     value=None reads the keys themselves (Bahdanau's annotations). Leading dimensions are batch
     and heads, equal or broadcastable; a mask's are read from the left, a bias's from the right.
     need: "context" alone, or with the "weights", or with the "stats" (the log-normaliser). What is
     asked never changes the context.
+
+    score: "dot", "scaled_dot", "cosine"; with parameters, an object of qkv.scores: General,
+        Additive, Concat, Deep, Location.
+    mask: qkv.Mask.keep, drop, lengths, causal and others, joined by & | ~.
+    normalizer: "softmax", "sparsemax", "entmax", "sigmoid", "hard", "gumbel", or an object of
+        qkv.normalizers; with parameters: LearnedEntmax.
+    kernel: "auto", "sdpa", "sparse", "reference"; qkv.plan says which "auto" takes, and why.
 
     Raises:
         ValueError: shapes or dtypes that do not fit, a mask that is a bare tensor, an unknown

@@ -10,7 +10,13 @@ import torch
 from torch import Tensor, nn
 
 from qkv.attention.biases.position_bias import Placed, PositionBias
-from qkv.attention.checks import check_key, check_mask, check_pairs
+from qkv.attention.checks import (
+    check_key,
+    check_lengths,
+    check_mask,
+    check_pairs,
+    check_tensors,
+)
 from qkv.attention.heads import keep_heads
 from qkv.attention.kernels import choose
 from qkv.attention.masks.mask import align
@@ -88,6 +94,7 @@ class Attention(nn.Module):
     ) -> Attended:
         """Ask all queries at once; see attend()."""
         check_mask(mask)
+        check_tensors(query, key, key if value is None else value)
         slots, local = self._placed(query, key.shape[-2], mask, positions)
         if local is not None:
             mask = local if mask is None else mask & local
@@ -109,6 +116,8 @@ class Attention(nn.Module):
         """
         value = key if value is None else value
         check_mask(mask)
+        check_tensors(key, key, value)
+        check_lengths(mask, key.shape[-2])
         check_key(self.score, key)
         check_pairs(key, value)
         return prepare(self.score, self.turn(key), value, mask)

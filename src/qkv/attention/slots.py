@@ -8,7 +8,7 @@ from functools import cache
 from torch import Tensor
 
 from qkv.attention.biases.position_bias import Placed, PositionBias
-from qkv.attention.checks import check_bias, check_reweighter
+from qkv.attention.checks import check_bias, check_part, check_reweighter
 from qkv.attention.normalizers import build as build_normalizer
 from qkv.attention.normalizers.normalizer import Normalizer
 from qkv.attention.registry import find
@@ -48,11 +48,15 @@ def fill(
     """Turn names into parts.
 
     Raises:
-        ValueError: an unknown name, a name whose score has parameters, a bias that is a mask, or a
-            reweighter by name.
+        ValueError: an unknown name, a name whose score has parameters, a bias that is a mask, a
+            reweighter by name, or a class in the place of an object.
     """
     check_bias(bias)
     check_reweighter(reweighter)
+    if not isinstance(score, str):
+        check_part("score", score, Score)
+    if not isinstance(normalizer, str):
+        check_part("normalizer", normalizer, Normalizer)
     return Slots(
         _named_score(score) if isinstance(score, str) else score,
         _named_normalizer(normalizer) if isinstance(normalizer, str) else normalizer,

@@ -13,6 +13,7 @@ from qkv.attention.checks import (
     check_bias_fits,
     check_inputs,
     check_key,
+    check_lengths,
     check_mask,
     check_moves,
     check_need,
@@ -65,6 +66,7 @@ def whole(
     value = key if value is None else value
     check_inputs(query, key, value)
     check_mask(mask)
+    check_lengths(mask, key.shape[-2])
     dimensions = max(query.dim(), key.dim(), value.dim())
     key, value = _raised_both(key, value, dimensions)
     check_key(slots.score, key)

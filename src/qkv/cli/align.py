@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Literal
 
 import tyro
 
+from qkv.cli.arguments import given
 from qkv.cli.errors import UsageError
 from qkv.cli.lines import STDIN, chunks, name_of, read_pairs_of_lines
 
@@ -23,6 +24,7 @@ DESCRIPTION = """Align the two sides of each pair (a TSV: source, tab, target) b
 The model reads the given target (forced decoding). The end of the sentence has no link.
 
 pharaoh: `i-j` for each link, source-target, from 0. pairs: the same in the words themselves.
+Line n belongs to pair n: a pair with an empty side gets an empty line, and standard error says so.
 json: units with their character offsets, links, weights. matrix: a TSV with labels, a blank line
 after each pair.
 
@@ -61,13 +63,21 @@ def run(words: list[str]) -> int:
     from qkv.figures import require_attention
     from qkv.run import load
 
+    if arguments.method != "threshold" and given(words, "--threshold"):
+        raise UsageError(
+            f"--threshold belongs to --method threshold, but the method is {arguments.method}; "
+            "leave it out, or give --method threshold"
+        )
     gold = read_gold_links(arguments)
     loaded = load(arguments.run)
     require_attention(loaded)
     align = align_words if arguments.units == "words" else align_tokens
-    predicted = []
+    predicted: list[set[tuple[int, int]]] = []
+    empty: list[int] = []
     for chunk in chunks(pairs_of(arguments, gold), arguments.input):
         sources, targets = zip(*chunk, strict=True)
+        for number, pair in enumerate(chunk, start=len(predicted) + 1):
+            empty += [] if all(side.strip() for side in pair) else [number]
         for found in loaded.force(sources, targets):
             assert found.attention is not None
             alignment = align(
@@ -81,6 +91,8 @@ def run(words: list[str]) -> int:
             print(FORMATS[arguments.format](alignment))
             predicted.append({(link.source, link.target) for link in alignment.links})
         sys.stdout.flush()
+    if empty:
+        report_empty(empty)
     if gold is not None:
         report_error(predicted, gold, arguments)
     return 0
@@ -130,6 +142,15 @@ def report_error(
         )
     found = aer(predicted, [one.sure for one in gold], [one.possible for one in gold])
     print(f"qkv align: {found}", file=sys.stderr)
+
+
+def report_empty(lines: list[int]) -> None:
+    """Say which pairs had nothing to link."""
+    shown = ", ".join(map(str, lines[:5])) + (", ..." if len(lines) > 5 else "")
+    print(
+        f"qkv align: pairs with an empty side have no links ({len(lines)} of them: {shown})",
+        file=sys.stderr,
+    )
 
 
 def matrix(alignment: Alignment) -> str:

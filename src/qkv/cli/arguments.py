@@ -9,7 +9,8 @@ from typing import Protocol, TypeVar
 import tyro
 
 from qkv.cli.errors import UsageError
-from qkv.config import Config
+from qkv.config import Config, SearchConfig
+from qkv.config.search import METHOD_OF
 from qkv.configfile import config_tree, load_config, make_config
 
 
@@ -45,6 +46,26 @@ def parse_for_run(
     file = parse(Config()).run / "config.json"
     config = load_config(file) if file.exists() else Config()
     return parse(config), config
+
+
+def given(words: list[str], option: str) -> bool:
+    """Whether an option stands on the command line, whatever its value."""
+    return any(word.partition("=")[0].replace("_", "-") == option for word in words)
+
+
+def refuse_idle_search(words: list[str], search: SearchConfig) -> None:
+    """Refuse options of a search that is not the one asked for: they would do nothing.
+
+    Raises:
+        UsageError: there is one.
+    """
+    for name, method in METHOD_OF.items():
+        option = f"--search.{name.replace('_', '-')}"
+        if method != search.method and given(words, option):
+            raise UsageError(
+                f"{option} belongs to --search.method {method}, but the method is "
+                f"{search.method}; leave it out, or give --search.method {method}"
+            )
 
 
 def checked(config: Config) -> Config:

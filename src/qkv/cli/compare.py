@@ -11,7 +11,7 @@ import tyro
 
 from qkv.cli.arguments import checked
 from qkv.cli.errors import UsageError
-from qkv.cli.train import read_config
+from qkv.cli.train import keys_shown, read_config
 from qkv.config import Config
 
 DESCRIPTION = """Train every combination of the varied values on one recipe, and compare them.
@@ -60,7 +60,7 @@ def run(words: list[str]) -> int:
     arguments = tyro.cli(
         Arguments,
         prog="qkv compare",
-        description=DESCRIPTION,
+        description=DESCRIPTION + keys_shown(config, base),
         args=words,
         default=Arguments(config, base),
         config=(tyro.conf.AvoidSubcommands,),

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import tyro
 
+from qkv.cli.arguments import given
+from qkv.cli.errors import UsageError
 from qkv.configfile import load_config
 
 DESCRIPTION = """List the named corpora; or, given a config, read its pairs and show what they are.
@@ -28,7 +30,11 @@ class Arguments:
 def run(words: list[str]) -> int:
     """List or look."""
     arguments = tyro.cli(Arguments, prog="qkv data", description=DESCRIPTION, args=words)
+    if arguments.show < 0:
+        raise UsageError(f"--show {arguments.show}: it is a number of pairs, or 0 for none")
     if arguments.config is None:
+        if given(words, "--show"):
+            raise UsageError("--show is for the pairs of a config; name one: qkv data CONFIG")
         print(list_corpora())
     else:
         look_at(arguments.config, arguments.show)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import tyro
 
+from qkv.cli.train import saying_how_to_go_on
 from qkv.configfile import load_config
 
 DESCRIPTION = """Train RNNsearch on the CMU pronouncing dictionary (letters to phonemes), measure
@@ -47,7 +48,8 @@ def run(given: list[str]) -> int:
     from qkv.view import letters, save, terminal
 
     print(f"Training: letters to phonemes, at most {config.training.max_minutes:g} minutes.")
-    train(config, arguments.out)
+    with saying_how_to_go_on(arguments.out):
+        train(config, arguments.out)
     trained = time.monotonic()
 
     loaded = load(arguments.out)

@@ -10,9 +10,10 @@ from pathlib import Path
 
 import tyro
 
-from qkv.cli.arguments import checked, parse_for_run
+from qkv.cli.arguments import checked, parse_for_run, refuse_idle_search
 from qkv.cli.errors import UsageError
 from qkv.config import DataConfig, SearchConfig
+from qkv.evaluate.registry import METRICS, find
 
 DESCRIPTION = """Translate the sources of a split and hold the outputs against its references.
 
@@ -54,6 +55,11 @@ def run(words: list[str]) -> int:
         lambda config: Arguments(tyro.MISSING, data=config.data, search=config.search),
     )
     config = checked(replace(config, data=arguments.data, search=arguments.search))
+    refuse_idle_search(words, config.search)
+    if not arguments.metrics:
+        raise UsageError(f"--metrics names none; give at least one of {', '.join(METRICS)}")
+    for name in arguments.metrics:
+        find(name)
     if arguments.limit < 0:
         raise UsageError(f"--limit {arguments.limit}: it is a number of pairs, or 0 for all")
     from qkv.data import load_pairs

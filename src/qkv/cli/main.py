@@ -73,8 +73,9 @@ def guarded(verb: str, rest: list[str]) -> int:
     except ValueError as error:
         print(f"qkv {verb}: {error}", file=sys.stderr)
         return 1
-    except KeyboardInterrupt:
-        print(f"qkv {verb}: interrupted", file=sys.stderr)
+    except KeyboardInterrupt as error:
+        what = f"; {error}" if str(error) else ""
+        print(f"qkv {verb}: interrupted{what}", file=sys.stderr)
         return INTERRUPTED
     except BrokenPipeError:
         raise

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import tyro
@@ -22,6 +22,21 @@ is scored by the very tokens that search chose, and the numbers are the same.
 
 
 @dataclass(frozen=True)
+class Penalties:
+    """The settings of a search that its scores depend on."""
+
+    alpha: float = 1.0
+    """Length penalty: score = log p / ((5 + n) / 6)^alpha (Wu et al. 2016, eq. 14)."""
+    coverage: float = 0.0
+    """Coverage penalty beta (Wu et al. 2016, eq. 14); 0: off."""
+
+    @staticmethod
+    def of(search: SearchConfig) -> Penalties:
+        """Return those of a search."""
+        return Penalties(search.alpha, search.coverage)
+
+
+@dataclass(frozen=True)
 class Arguments:
     """What `qkv score` takes."""
 
@@ -31,16 +46,20 @@ class Arguments:
     """The pairs; - is standard input."""
     json: bool = False
     """The input is what `qkv translate --json` wrote."""
-    search: SearchConfig = field(default_factory=SearchConfig)
-    """The penalties of the score."""
+    search: Penalties = field(default_factory=Penalties)
+    """The penalties of the score; the defaults are those of the run."""
 
 
 def run(words: list[str]) -> int:
     """Score."""
     arguments, config = parse_for_run(
-        "score", DESCRIPTION, words, lambda config: Arguments(tyro.MISSING, search=config.search)
+        "score",
+        DESCRIPTION,
+        words,
+        lambda config: Arguments(tyro.MISSING, search=Penalties.of(config.search)),
     )
-    search = checked(replace(config, search=arguments.search)).search
+    search = replace(config.search, **asdict(arguments.search))
+    search = checked(replace(config, search=search)).search
     from qkv.run import load
 
     loaded = load(arguments.run)

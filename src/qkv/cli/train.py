@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -11,7 +13,7 @@ import tyro
 
 from qkv.cli.arguments import checked
 from qkv.cli.errors import UsageError
-from qkv.config import Config
+from qkv.config import MODEL_CONFIGS, Config
 from qkv.configfile import load_config
 
 DESCRIPTION = """Fit a model as a config says, and leave a run folder.
@@ -42,16 +44,46 @@ def run(words: list[str]) -> int:
     arguments = tyro.cli(
         Arguments,
         prog="qkv train",
-        description=DESCRIPTION,
+        description=DESCRIPTION + keys_shown(config, base),
         args=words,
         default=Arguments(config, base),
         config=(tyro.conf.AvoidSubcommands,),
     )
     settings = checked(arguments.settings)
-    from qkv.training.loop import train
+    with saying_how_to_go_on(arguments.out):
+        from qkv.training.loop import train
 
-    train(settings, arguments.out, quiet=arguments.quiet)
+        train(settings, arguments.out, quiet=arguments.quiet)
     return 0
+
+
+@contextmanager
+def saying_how_to_go_on(out: Path) -> Iterator[None]:
+    """Let an interruption say what is kept in the run folder."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        from qkv.folder import RunFolder
+        from qkv.training.checkpoint import saved_step
+
+        step = saved_step(RunFolder(out).checkpoint)
+        raise KeyboardInterrupt(
+            f"{out} has no checkpoint yet: the same command starts from the beginning"
+            if step is None
+            else f"{out} has a checkpoint of step {step}: the same command goes on from there"
+        ) from None
+
+
+def keys_shown(path: Path, config: Config) -> str:
+    """Say of which kind of model the keys are that a help shows, and how to see the others."""
+    shown = f'The keys of the model are those of kind = "{config.model.kind}"'
+    if path is not tyro.MISSING:
+        return f"\n{shown}, as {path} says.\n"
+    return f"""
+{shown}. A CONFIG with another
+kind (of {", ".join(MODEL_CONFIGS)}) has others:
+`qkv train CONFIG --help` shows the keys and values of that CONFIG.
+"""
 
 
 def read_config(words: list[str], verb: str = "train") -> tuple[Path, Config]:

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import tyro
 
-from qkv.cli.arguments import checked, parse_for_run
+from qkv.cli.arguments import checked, parse_for_run, refuse_idle_search
 from qkv.cli.errors import UsageError
-from qkv.cli.lines import STDIN, chunks, read_lines
+from qkv.cli.lines import STDIN, chunks, name_of, read_lines
+from qkv.cli.progress import Progress
 from qkv.config import SearchConfig
 
 if TYPE_CHECKING:
@@ -68,6 +69,7 @@ def run(words: list[str]) -> int:
         lambda config: Arguments(tyro.MISSING, search=config.search),
     )
     search = checked(replace(config, search=arguments.search)).search
+    refuse_idle_search(words, search)
     arguments = agree(replace(arguments, search=search))
     from qkv.figures import require_attention
     from qkv.run import load
@@ -77,9 +79,11 @@ def run(words: list[str]) -> int:
     if arguments.show or arguments.replace_unknown or arguments.pictures:
         require_attention(loaded)
     kept: list[Translation] = []
+    progress = Progress("translate")
     number = cut = unknown = 0
     for chunk in chunks(read_lines(arguments.input), arguments.input):
-        for line, outputs in zip(chunk, translate_lines(loaded, chunk, arguments), strict=True):
+        found = translate_lines(loaded, chunk, arguments, progress)
+        for line, outputs in zip(chunk, found, strict=True):
             number += 1
             cut += not all(output.complete for output in outputs)
             unknown += sum(output.source.ids.count(UNK) for output in outputs[:1])
@@ -90,6 +94,11 @@ def run(words: list[str]) -> int:
         print(f"qkv translate: {cut} outputs cut off at their longest length", file=sys.stderr)
     if unknown:
         print(f"qkv translate: {unknown} source tokens are unknown to the model", file=sys.stderr)
+    if arguments.pictures and not kept:
+        raise ValueError(
+            f"{name_of(arguments.input)} holds no line to translate ({number} lines, none with "
+            f"text), so there is no attention to draw: {arguments.pictures[0]} is not written"
+        )
     write_figures(loaded, kept, arguments.pictures)
     return 0
 
@@ -112,10 +121,16 @@ def agree(arguments: Arguments) -> Arguments:
     return arguments
 
 
-def translate_lines(run: Run, lines: list[str], arguments: Arguments) -> list[list[Translation]]:
+def translate_lines(
+    run: Run, lines: list[str], arguments: Arguments, progress: Progress
+) -> list[list[Translation]]:
     """Translate the lines that hold something; the others get no output."""
     full = [line for line in lines if line.strip()]
-    found = iter(run.translate(full, n_best=arguments.n_best, search=arguments.search))
+    with progress.chunk(len(full)) as update:
+        outputs = run.translate(
+            full, n_best=arguments.n_best, search=arguments.search, progress=update
+        )
+    found = iter(outputs)
     return [next(found) if line.strip() else [] for line in lines]
 
 

@@ -17,7 +17,7 @@ class SearchConfig:
     method: Literal["beam", "greedy", "sample"] = "beam"
     """The search."""
     beam: Count = 5
-    """Hypotheses kept a step."""
+    """beam: hypotheses kept a step."""
     alpha: Real = 1.0
     """Length penalty: score = log p / ((5 + n) / 6)^alpha (Wu et al. 2016, eq. 14)."""
     coverage: Amount = 0.0
@@ -34,3 +34,13 @@ class SearchConfig:
     """See max_ratio."""
     seed: int = 1
     """sample: fixes the draws."""
+
+
+METHOD_OF = {
+    "beam": "beam",
+    "temperature": "sample",
+    "top_k": "sample",
+    "top_p": "sample",
+    "seed": "sample",
+}
+"""The settings that only one method reads."""

@@ -71,7 +71,7 @@ class TrainingConfig:
     average: Count = 5
     """Last evaluations whose weights are averaged at the end; 1: none."""
     metric: Literal["loss", "bleu", "chrf", "wer", "per", "accuracy"] = "loss"
-    """The dev metric that picks the best weights."""
+    """The dev metric that picks the best weights; of equal values, the lower dev loss."""
     dev_limit: Count = 500
     """Dev pairs decoded for a metric other than loss."""
     threads: Natural = 0

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING
 
 from qkv.data.readers import read_pairs
+from qkv.spelling import did_you_mean
 
 if TYPE_CHECKING:
     from qkv.config import DataConfig
@@ -165,8 +165,7 @@ def load_corpus(config: DataConfig, split: str) -> Pairs:
     """
     corpus = CORPORA.get(config.corpus)
     if corpus is None:
-        near = difflib.get_close_matches(config.corpus, CORPORA, n=1)
-        hint = f" Did you mean {near[0]!r}?" if near else ""
+        hint = did_you_mean(config.corpus, CORPORA)
         raise ValueError(
             f"unknown data.corpus {config.corpus!r}; allowed: {', '.join(CORPORA)}.{hint}"
         )

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import safetensors
@@ -30,10 +32,30 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     Raises:
         ValueError: the file is missing, cut short, or not safetensors.
     """
+    with _opened(path) as file:
+        return {name: file.get_tensor(name) for name in file.keys()}, _strings(file)  # noqa: SIM118
+
+
+def load_metadata(path: Path) -> dict[str, str]:
+    """Read the strings alone.
+
+    Raises:
+        ValueError: as for `load_tensors`.
+    """
+    with _opened(path) as file:
+        return _strings(file)
+
+
+def _strings(file: safetensors.safe_open) -> dict[str, str]:
+    strings: dict[str, str] = json.loads((file.metadata() or {}).get("qkv", "{}"))
+    return strings
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[safetensors.safe_open]:
     try:
         with safetensors.safe_open(path, framework="pt") as file:
-            metadata = json.loads((file.metadata() or {}).get("qkv", "{}"))
-            return {name: file.get_tensor(name) for name in file.keys()}, metadata  # noqa: SIM118
+            yield file
     except FileNotFoundError as error:
         raise ValueError(f"{path} does not exist") from error
     except (safetensors.SafetensorError, OSError) as error:

@@ -33,7 +33,8 @@ def search_all(
         ids: each source's ids, EOS last; a source of EOS alone is the empty sentence.
         tokens_per_batch: most padded source tokens in a batch; a longer sentence goes alone.
         longest: of any output, EOS counted; see `search`.
-        progress: called after each batch with the number of sentences in it.
+        progress: called after each step with the number of sentences that are done with it; a
+            long sentence takes many steps, so that it is often 0.
 
     Raises:
         ValueError: a source without its EOS, `tokens_per_batch` below 1, and as `search`.
@@ -52,11 +53,11 @@ def search_all(
         source = torch.full((len(batch), len(ids[batch[0]])), PAD, device=device)
         for row, i in enumerate(batch):
             source[row, : len(ids[i])] = torch.tensor(ids[i], device=device)
-        found = search(decoder, source, lengths, config, n_best, longest=longest)
+        found = search(
+            decoder, source, lengths, config, n_best, longest=longest, progress=progress
+        )
         for i, hypotheses in zip(batch, found, strict=True):
             results[i] = hypotheses
-        if progress is not None:
-            progress(len(batch))
     return results
 
 

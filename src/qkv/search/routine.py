@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -43,6 +44,7 @@ def search(
     n_best: int = 1,
     *,
     longest: int | None = None,
+    progress: Callable[[int], None] | None = None,
 ) -> list[list[Hypothesis]]:
     """Return the `n_best` best hypotheses found for each sentence, best first.
 
@@ -62,6 +64,7 @@ def search(
             floor(max_ratio * source tokens without EOS) + max_extra.
         n_best: at most `config.beam` for a beam, 1 for greedy.
         longest: of any output, EOS counted: what the model has positions for; None: no limit.
+        progress: called after each step with the number of sentences that are done with it.
 
     Raises:
         ValueError: a setting out of range; a coverage penalty for a model without attention; a
@@ -85,6 +88,8 @@ def search(
         covered = _cover(live.covered, picked.beams, attention)
         going = finished.take(live.sentences, picked, covered, step)
         live, state = _advance(live, picked, covered, going, state)
+        if progress is not None:
+            progress(len(going) - len(live.sentences))
     return _collect(finished, records, lengths)
 
 

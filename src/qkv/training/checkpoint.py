@@ -9,7 +9,13 @@ from pathlib import Path
 from torch import Tensor, nn, optim
 from torch.amp.grad_scaler import GradScaler
 
-from qkv.models.weights import load_parameters, load_tensors, parameters_of, save_tensors
+from qkv.models.weights import (
+    load_metadata,
+    load_parameters,
+    load_tensors,
+    parameters_of,
+    save_tensors,
+)
 
 FORMAT = "qkv-checkpoint-1"
 
@@ -24,7 +30,8 @@ class Progress:
     step: updates done. epoch, position: the next batch. seconds: time spent training.
     nll, tokens: sums since the last record, which was made when `recorded` seconds were spent.
     factor: what a plateau has cut off the learning rate. best: the best dev value (None: none
-    yet), found at best_step. stale: evaluations since.
+    yet), found at best_step with best_loss (0, which no loss beats, in a checkpoint that does not
+    say). stale: evaluations since.
     """
 
     step: int = 0
@@ -36,8 +43,14 @@ class Progress:
     recorded: float = 0.0
     factor: float = 1.0
     best: float | None = None
+    best_loss: float = 0.0
     best_step: int = 0
     stale: int = 0
+
+    @property
+    def current_epoch(self) -> int:
+        """The epoch of the last update, from 1: at the end of an epoch it is still that one."""
+        return max(1, self.epoch + (self.position > 0))
 
     @property
     def loss(self) -> float:
@@ -86,6 +99,15 @@ def save_checkpoint(path: Path, parts: Parts, progress: Progress, run: str) -> N
         "scaler": json.dumps(parts.scaler.state_dict()),
     }
     save_tensors(tensors, path, metadata)
+
+
+def saved_step(path: Path) -> int | None:
+    """Return the step of a checkpoint without reading the rest of it; None: there is none."""
+    try:
+        metadata = load_metadata(path)
+        return int(json.loads(metadata["progress"])["step"])
+    except (ValueError, KeyError):
+        return None
 
 
 def load_checkpoint(path: Path, parts: Parts, run: str) -> Progress:

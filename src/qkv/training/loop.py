@@ -86,5 +86,14 @@ def write(writers: list[Writer], record: dict[str, Any]) -> None:
 
 def say(record: dict[str, Any]) -> str:
     """Say a record in a line."""
-    numbers = {k: f"{v:,.5g}" if isinstance(v, float) else f"{v}" for k, v in record.items()}
+    numbers = {k: _in_words(v) for k, v in record.items()}
     return "  ".join(f"{name} {number}" for name, number in numbers.items())
+
+
+def _in_words(value: Any) -> str:
+    match value:
+        case float():
+            return f"{value:,.5g}"
+        case list():
+            return ", ".join(map(str, value))
+    return str(value)

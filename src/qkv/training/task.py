@@ -43,7 +43,7 @@ def load_task(config: Config, folder: RunFolder, group: Processes, reporter: Rep
     train, dev = load_pairs(config.data, "train"), load_pairs(config.data, "dev")
     reporter.say(f"train: {train.report}")
     reporter.say(f"dev: {dev.report}")
-    if group.leads and not folder.target.exists():
+    if group.leads and not (folder.source.exists() and folder.target.exists()):
         sources, targets = train.sources, train.targets
         if config.text.shared:
             source = target = Side.train(config.text.source, sources + targets)

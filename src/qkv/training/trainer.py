@@ -9,14 +9,14 @@ from dataclasses import replace
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from qkv.config import Config
 from qkv.data import BatchPlan, collate
 from qkv.data.randomness import generator
 from qkv.evaluate import METRICS
-from qkv.folder import RunFolder, digest
+from qkv.folder import RunFolder
 from qkv.models.build import build_model
 from qkv.models.model import EncoderDecoder
 from qkv.models.weights import load_parameters, parameters_of, save_tensors
@@ -68,7 +68,7 @@ class Trainer:
     @property
     def identity(self) -> str:
         """Whose checkpoints this run may go on from."""
-        return f"{digest(self.config)}-{self.task.digest}"
+        return f"{self.folder.digest}-{self.task.digest}"
 
     def resume(self) -> bool:
         """Go on from the folder's checkpoint, if there is one; return whether there was."""
@@ -180,7 +180,7 @@ class Trainer:
         self.progress = replace(done, nll=0.0, tokens=0, recorded=done.seconds)
         return {
             "step": done.step,
-            "epoch": done.epoch,
+            "epoch": done.current_epoch,
             "loss": done.loss,
             "learning_rate": self.parts.optimizer.param_groups[0]["lr"],
             "tokens_per_second": done.tokens_per_second,
@@ -192,8 +192,10 @@ class Trainer:
         values: dict[str, float] = {}
         if self.group.leads:
             values = self._measure()
-        (value,) = self.group.total(values.get(self.settings.metric, 0.0))
-        self._judge(value)
+        value, loss = self.group.total(
+            values.get(self.settings.metric, 0.0), values.get("loss", 0.0)
+        )
+        self._judge(value, loss)
         better = self.progress.stale == 0
         if self.group.leads and (better or self.settings.average > 1):
             self.snapshots.write(self.progress.step, parameters_of(self.model))
@@ -206,19 +208,21 @@ class Trainer:
         self.model.eval()
         return validate.measure(self.model, self.task, self.config, self.group.device)
 
-    def _judge(self, value: float) -> None:
-        """Compare a dev value with the best, and cut the rate on a plateau."""
+    def _judge(self, value: float, loss: float) -> None:
+        """Compare a dev value, and where it ties its loss, with the best; cut on a plateau."""
         done = self.progress
-        if done.best is None or self.better(value, done.best):
-            self.progress = replace(done, best=value, best_step=done.step, stale=0)
+        if done.best is None or self.better((value, loss), (done.best, done.best_loss)):
+            self.progress = replace(done, best=value, best_loss=loss, best_step=done.step, stale=0)
             return
         cut = self.settings.plateau_factor if self.settings.schedule == "plateau" else 1.0
         self.progress = replace(done, stale=done.stale + 1, factor=done.factor * cut)
 
-    def better(self, value: float, best: float) -> bool:
-        """Whether a dev value beats another."""
+    def better(self, found: tuple[float, float], best: tuple[float, float]) -> bool:
+        """Whether a dev value and its loss beat another's: of equal values, the lower loss."""
+        if found[0] == best[0]:
+            return found[1] < best[1]
         bigger = self.settings.metric != "loss" and METRICS[self.settings.metric].bigger_is_better
-        return value > best if bigger else value < best
+        return found[0] > best[0] if bigger else found[0] < best[0]
 
     def save(self) -> None:
         """Write the checkpoint, and delete the snapshots that it does not need."""
@@ -229,28 +233,33 @@ class Trainer:
 
     def finish(self) -> dict[str, Any]:
         """Choose between the best weights and the average of the last, and write them."""
+        record: dict[str, Any] = {}
         if self.group.leads:
-            assert self.progress.best is not None
-            chosen, value = "best", self.progress.best
-            tensors = self.snapshots.read(self.progress.best_step)
-            latest = self.snapshots.latest()
-            if self.settings.average > 1 and len(latest) > 1:
-                mean = average(latest)
-                load_parameters(self.model, mean, self.folder.snapshots)
-                found = self._measure()[self.settings.metric]
-                if self.better(found, value):
-                    chosen, value, tensors = "average", found, mean
+            record, tensors = self._choose()
             facts = {
-                "config": digest(self.config),
+                "config": self.folder.digest,
                 "source": self.task.source.digest,
                 "target": self.task.target.digest,
             }
             save_tensors(tensors, self.folder.weights, facts)
         self.group.wait()
-        if not self.group.leads:
-            return {}
-        name = f"dev_{self.settings.metric}"
-        return {"step": self.progress.step, "weights": chosen, name: value}
+        return record
+
+    def _choose(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
+        """Return what to say of the weights that are kept, and the weights."""
+        done, metric, name = self.progress, self.settings.metric, f"dev_{self.settings.metric}"
+        assert done.best is not None
+        latest = self.snapshots.latest()
+        if self.settings.average > 1 and len(latest) > 1:
+            mean = average(latest)
+            load_parameters(self.model, mean, self.folder.snapshots)
+            found = self._measure()
+            if self.better((found[metric], found["loss"]), (done.best, done.best_loss)):
+                steps = [int(file.stem) for file in latest]
+                said = {"step": done.step, "weights": "average", "of_steps": steps}
+                return said | {name: found[metric]}, mean
+        said = {"step": done.step, "weights": "best", "of_steps": [done.best_step]}
+        return said | {name: done.best}, self.snapshots.read(done.best_step)
 
     def autocast(self) -> AbstractContextManager[Any]:
         """Return the context in which the forward pass runs."""
@@ -263,6 +272,6 @@ class Trainer:
         """Say loss and rate in a few words."""
         done = self.progress
         return (
-            f"epoch {done.epoch + 1} step {done.step} loss {done.loss:.3f} "
+            f"epoch {done.current_epoch} step {done.step} loss {done.loss:.3f} "
             f"perplexity {math.exp(min(done.loss, 50)):.2f} {done.tokens_per_second:,.0f} tokens/s"
         )

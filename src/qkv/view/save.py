@@ -6,10 +6,11 @@ import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from qkv.files import write_atomically
 from qkv.view.figure import Figure
 from qkv.view.html import html
 from qkv.view.png import png
-from qkv.view.svg import svg
+from qkv.view.svg import svg, svg_size
 
 _IMAGES: dict[str, Callable[[Figure], bytes]] = {
     ".svg": lambda figure: svg(figure).encode(),
@@ -17,15 +18,25 @@ _IMAGES: dict[str, Callable[[Figure], bytes]] = {
 }
 
 
-def save(figures: Figure | Sequence[Figure], path: str | os.PathLike[str]) -> list[Path]:
+MOST_BYTES = 50_000_000
+
+
+def save(
+    figures: Figure | Sequence[Figure],
+    path: str | os.PathLike[str],
+    *,
+    most_bytes: int = MOST_BYTES,
+) -> list[Path]:
     """Write figures as the suffix of the path says, and return the files written.
 
     `.html` is one page with all of them. `.svg` and `.png` hold one figure: several go to numbered
     files, `name-1.svg`, `name-2.svg` and so on, and `name.svg` is not written. A file appears
     whole or not at all, and replaces one of the same name.
 
+    most_bytes: the largest SVG that is drawn (for PNG too, which is drawn from it).
+
     Raises:
-        ValueError: another suffix, or no figure.
+        ValueError: another suffix, no figure, or too large a one.
     """
     figures = [figures] if isinstance(figures, Figure) else figures
     path = Path(path)
@@ -38,6 +49,7 @@ def save(figures: Figure | Sequence[Figure], path: str | os.PathLike[str]) -> li
     if suffix == ".html":
         title = figures[0].title if len(figures) == 1 else path.stem
         return [_write(path, html(figures, title or path.stem).encode())]
+    _refuse_large(figures, path, most_bytes)
     paths = [path] if len(figures) == 1 else _numbered(path, len(figures))
     draw = _IMAGES[suffix]
     return [_write(place, draw(figure)) for place, figure in zip(paths, figures, strict=True)]
@@ -48,11 +60,22 @@ def _numbered(path: Path, count: int) -> list[Path]:
 
 
 def _write(path: Path, content: bytes) -> Path:
-    """Write beside the path, then rename: a reader never sees half a file."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        beside.write_bytes(content)
-        beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)
+    write_atomically(path, content)
     return path
+
+
+def _refuse_large(figures: Sequence[Figure], path: Path, most_bytes: int) -> None:
+    """Say how large an SVG would be before it is drawn, and how to have less of it.
+
+    Raises:
+        ValueError: it would be larger than allowed.
+    """
+    for figure in figures:
+        size = svg_size(figure)
+        if size > most_bytes:
+            rows, columns = figure.weights.shape
+            raise ValueError(
+                f"{path.name} would take about {size / 1e6:,.0f} MB for {rows:,} x {columns:,} "
+                f"cells, more than {most_bytes / 1e6:,.0f} MB; draw fewer rows and columns, save "
+                "the .html, which packs them, or give save() a larger most_bytes"
+            )

@@ -69,6 +69,17 @@ def svg(figure: Figure, *, scale: float | None = None, details: bool = True) -> 
     )
 
 
+def svg_size(figure: Figure) -> int:
+    """Return about how many bytes `svg` gives, from a few of the cells, before all are drawn."""
+    rows, columns = (min(size, 8) for size in figure.weights.shape)
+    scale, layout = top(figure.weights), _lay_out(figure)
+    sample = Figure(
+        figure.weights[:rows, :columns], figure.target[:rows], figure.source[:columns], ""
+    )
+    drawn = sum(len(cell.encode()) + 1 for cell in _cells(sample, layout, scale))
+    return int(drawn / max(1, rows * columns) * figure.weights.size)
+
+
 def _summary(figure: Figure) -> str:
     rows, columns = figure.weights.shape
     size = f"{rows} target tokens (rows) by {columns} source tokens (columns)"

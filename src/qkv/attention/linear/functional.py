@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
-from qkv.attention.checks import check_inputs
+from qkv.attention.checks import check_inputs, check_lengths
 from qkv.attention.linear.features import build
 from qkv.attention.linear.prepared import attend, prepare
 from qkv.attention.linear.state import raised
@@ -52,6 +52,7 @@ def linear_attend(
     prepared = prepare(
         filled(features), raised(key, dimensions), raised(value, dimensions), mask, query.shape[-2]
     )
+    check_lengths(mask, key.shape[-2])
     return attend(query, prepared, need, checked(chunk))
 
 

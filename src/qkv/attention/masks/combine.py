@@ -37,6 +37,10 @@ class _Pair(Mask):
         """Whether both look at the key alone."""
         return self.left.same_for_every_query and self.right.same_for_every_query
 
+    def longer_than(self, keys: int) -> tuple[int, int] | None:
+        """The first one's, or else the second one's."""
+        return self.left.longer_than(keys) or self.right.longer_than(keys)
+
     def size(self) -> tuple[int | None, int | None]:
         """The larger of what the two speak of."""
         queries, keys = zip(self.left.size(), self.right.size(), strict=True)
@@ -159,6 +163,10 @@ class Not(Mask):
     def select(self, rows: Int[Tensor, " chosen"]) -> Mask:
         """The opposite for these batch items."""
         return Not(self.mask.select(rows))
+
+    def longer_than(self, keys: int) -> tuple[int, int] | None:
+        """As the rule that is turned round."""
+        return self.mask.longer_than(keys)
 
     def size(self) -> tuple[int | None, int | None]:
         """As the rule that is turned round."""

@@ -72,6 +72,11 @@ class Lengths(Mask):
         """The lengths of these batch items."""
         return Lengths(self.n[rows.to(self.n.device)])
 
+    def longer_than(self, keys: int) -> tuple[int, int] | None:
+        """The first item that is."""
+        over = (self.n > keys).nonzero()
+        return (int(over[0]), int(self.n[over[0]])) if len(over) else None
+
     def size(self) -> tuple[int | None, int | None]:
         """Any number of queries; as many keys as the longest has."""
         return None, max(1, int(self.n.max()))

@@ -149,6 +149,13 @@ class Mask(ABC):
     def size(self) -> tuple[int | None, int | None]:
         """Queries and keys that the mask itself speaks of; None where any number will do."""
 
+    def longer_than(self, keys: int) -> tuple[int, int] | None:
+        """The first batch item whose length is more than this, and its length; None: no item.
+
+        Only `Mask.lengths` has lengths, alone or as a part.
+        """
+        return None
+
     def forbids_nothing(self, queries: int, keys: int) -> bool:
         """True when that is plain without drawing it, as for one query with a cache behind it."""
         return False
