@@ -193,6 +193,8 @@ class MultiHeadAttention(nn.Module):
         known = Prepared(key, value, mask, seen)
         out = self.attention.attend_rows(split, known, need=need, positions=positions)
         context = self.project_context(out.context.transpose(1, 2).flatten(2))
+        unseeing = _in_every_head(self.attention.unseeing(split, known, positions))
+        dead = dead if unseeing is None else unseeing
         if dead is not None:
             context = context.masked_fill(dead, 0)
         return out._replace(context=context)

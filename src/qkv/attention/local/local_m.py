@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Self
 
+import torch
+
 from qkv.attention.local.local import Local, Placement
 from qkv.attention.masks.mask import Mask
 
@@ -32,4 +34,4 @@ class LocalM(Local):
         lengths: Int[Tensor, "*batch"],
     ) -> Placement:
         """A window around each query's own position."""
-        return Placement(Mask.around(positions.to(query.dtype), self.window), None)
+        return Placement(Mask.around(positions.to(torch.float32), self.window), None)
