@@ -31,7 +31,8 @@ GATHER = 16
 WORTH = 0.5
 """Tiles are worth it when they cost this share of all pairs, or less (measured)."""
 SMALLEST = 2**14
-"""With fewer pairs a head than this, finding the tiles costs more than they save (measured)."""
+"""With fewer pairs a head than this, a key itself counted as GATHER of them, finding the tiles
+costs more than they save (measured; one query against many keys copies all keys it hides)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -174,7 +175,8 @@ def lay_out(
 
     ask: the caller insists on tiles, however little they save.
     """
-    if not ask and (queries * keys < SMALLEST or mask.forbids_nothing(queries, keys)):
+    few = (queries + GATHER) * keys < SMALLEST
+    if not ask and (few or mask.forbids_nothing(queries, keys)):
         return None
     found = None
     for size in SIZES:
