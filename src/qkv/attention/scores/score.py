@@ -54,6 +54,11 @@ class Score(nn.Module, ABC):
     def pair_cost(self, width: int) -> tuple[int, int]:
         """Operations, and numbers held at once, for one (query, key) pair in plain torch."""
 
+    @property
+    def most_held(self) -> int | None:
+        """Numbers held at once at most, for however many pairs; None: there is no limit."""
+        return None
+
 
 class DotScore(Score):
     """The dot family: e_ij = scale * project_query(q_i) . prepare(k_j). Abstract."""
