@@ -196,14 +196,111 @@ def test_every_key_refuses_every_wrong_type_in_our_words(kind: str):
                 assert not re.search(r"Input|[Ii]nstance|Field|Tuple|a valid ", said), said
 
 
-@pytest.mark.parametrize("slot", ["score", "normalizer"])
-def test_an_unknown_part_of_an_attention_is_refused_with_the_nearest_one(slot: str):
-    right = {"score": "general", "normalizer": "softmax"}[slot]
+@pytest.mark.parametrize(
+    ("slot", "right"),
+    [
+        ("score", "general"),
+        ("normalizer", "softmax"),
+        ("scope", "global"),
+        ("bias", "relative_buckets"),
+        ("features", "positive_random"),
+    ],
+)
+def test_an_unknown_part_of_an_attention_is_refused_with_the_nearest_one(slot: str, right: str):
     values = {"model": {"kind": "luong", "attention": {slot: right[:-1]}}}
     message = refusal(values)
     assert f"unknown {slot} {right[:-1]!r}; allowed: " in message
     assert f"Did you mean {right!r}?" in message
     assert "model.attention" in message
+
+
+def test_an_unknown_score_of_a_layer_is_refused_with_the_nearest_one():
+    attention = {"layer_scores": ["dot", "genral"]}
+    message = refusal({"model": {"kind": "transformer", "encoder_attention": attention}})
+    assert "unknown score 'genral'" in message and "Did you mean 'general'?" in message
+
+
+@pytest.mark.parametrize(
+    ("attention", "parts"),
+    [
+        ({"alpha": 1.3}, ["alpha = 1.3 is entmax's", 'normalizer = "softmax"', "leave one"]),
+        ({"alpha": 1.0, "normalizer": "entmax"}, ["above 1, got 1.0", "softmax"]),
+        ({"alpha": -1.0, "normalizer": "entmax"}, ["attention.alpha", "given: -1.0"]),
+        ({"temperature": 0.5, "normalizer": "entmax"}, ["temperature = 0.5", "leave one"]),
+        ({"temperature": 0.0}, ["attention.temperature", "given: 0.0", "greater than 0"]),
+        ({"scope": "local-m", "window": 0}, ["attention.window", "given: 0"]),
+        ({"bias": "alibi"}, ["model.attention.bias", 'model.kind = "transformer"', "leave it"]),
+        ({"features": "elu"}, ["model.attention.features", "Transformer", "leave it out"]),
+        ({"layer_scores": ["dot"]}, ["model.attention.layer_scores", "Transformer"]),
+    ],
+)
+@pytest.mark.parametrize("kind", ["rnnsearch", "luong"])
+def test_an_attention_that_contradicts_itself_or_its_model_is_refused_with_what_to_do(
+    kind: str, attention: dict[str, Any], parts: list[str]
+):
+    message = refusal({"model": {"kind": kind, "attention": attention}})
+    for part in parts:
+        assert part in message
+
+
+@pytest.mark.parametrize(
+    ("name", "attention", "parts"),
+    [
+        ("encoder", {"features": "elu", "scope": "local-m"}, ["linear attention", "leave out"]),
+        ("encoder", {"features": "elu", "bias": "alibi"}, ["linear attention", "bias"]),
+        ("encoder", {"features": "elu", "layer_scores": ["dot"] * 4}, ["layer_scores"]),
+        ("decoder", {"features": "elu", "normalizer": "sparsemax"}, ["leave out normalizer"]),
+        (
+            "encoder",
+            {"layer_scores": ["dot"] * 3},
+            ["names 3 scores for 4 layers", "each"],
+        ),
+        ("decoder", {"scope": "local-p"}, ["decoder_attention.scope", 'take "local-m"']),
+        (
+            "cross",
+            {"bias": "relative"},
+            ['cross_attention.bias = "relative"', "in encoder"],
+        ),
+        ("cross", {"normalizer": "hard"}, ["cross_attention.normalizer", "REINFORCE", "gumbel"]),
+    ],
+)
+def test_an_attention_that_a_transformer_cannot_have_is_refused_with_what_to_do(
+    name: str, attention: dict[str, Any], parts: list[str]
+):
+    message = refusal({"model": {"kind": "transformer", f"{name}_attention": attention}})
+    for part in parts:
+        assert part in message
+
+
+@pytest.mark.parametrize(
+    "attention",
+    [
+        {"alpha": 1.3, "normalizer": "entmax"},
+        {"temperature": 0.5, "normalizer": "gumbel"},
+        {"scope": "local-p", "window": 3},
+    ],
+)
+def test_what_an_attention_may_be_is_kept(attention: dict[str, Any]):
+    config = make_config({"model": {"kind": "luong", "attention": attention}})
+    for name, value in attention.items():
+        assert getattr(config.model.attention, name) == value
+
+
+def test_other_readings_are_not_summed_over_where_a_gaussian_would_lie_on_them():
+    attention = {"normalizer": "hard", "scope": "local-p"}
+    values = {
+        "model": {"kind": "luong", "attention": attention},
+        "training": {"reinforce": {"rao_blackwell": 2}},
+    }
+    message = refusal(values)
+    for part in ("rao_blackwell = 2", 'scope = "local-p"', "leave it at 0", '"local-m"'):
+        assert part in message
+    for scope in ("local-m", "global"):
+        attention["scope"] = scope
+        make_config(values)
+    attention["scope"] = "local-p"
+    values["training"] = {}
+    make_config(values)
 
 
 def test_tokenisers_that_differ_cannot_be_shared():

@@ -116,6 +116,29 @@ def test_random_chooses_every_key_and_pair_about_equally_often():
     assert_close(next_row.item(), count * share, atol=5 * (count / rows) ** 0.5, rtol=0)
 
 
+@pytest.mark.parametrize(("keys", "count"), [(7, 2), (50, 1), (50, 3), (129, 5)])
+def test_randoms_draws_are_distinct_and_uniform_by_chi_square(keys, count):
+    """One draw a row is a multinomial: chi^2 has keys - 1 degrees of freedom, so that mean and
+    twice that variance; 4 deviations either way. Floyd's n-th draw is from the first
+    keys - count + n + 1 alone; all draws together are hypergeometric, which narrows chi^2 by
+    (keys - count) / (keys - 1)."""
+    rows = torch.arange(20000)
+    drawn = torch.stack(Mask.random(count, 11).draw_keys(rows, keys), -1)
+    assert drawn.shape == (20000, count)
+    assert drawn.min() == 0 and drawn.max() == keys - 1
+    ordered = drawn.sort(-1).values
+    assert (ordered[:, 1:] > ordered[:, :-1]).all()
+    first = keys - count + 1
+    for column, freedom, narrowed in (
+        (drawn[:, 0], first - 1, 1.0),
+        (drawn.flatten(), keys - 1, (keys - count) / (keys - 1)),
+    ):
+        observed = column.bincount(minlength=freedom + 1).double()
+        expected = len(column) / (freedom + 1)
+        chi = ((observed - expected) ** 2 / expected).sum().item() / narrowed
+        assert abs(chi - freedom) < 4 * (2 * freedom) ** 0.5
+
+
 def test_bigbird_is_a_window_global_positions_and_random_keys():
     drawn = masks.bigbird(1, [0], 2, seed=3).dense(9, 13)
     base = masks.longformer(1, [0]).dense(9, 13)

@@ -6,7 +6,9 @@ import itertools
 
 import pytest
 import torch
-from attention_oracle import ONE_WIDTH, energies_by_loops, make_score, widths
+from attention_oracle import ONE_WIDTH, energies_by_loops, make_inputs, make_score, widths
+from test_attention_sparse import Sizes
+from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.testing import assert_close
 
@@ -208,3 +210,60 @@ def test_an_unknown_score_is_refused_with_the_nearest_name():
 
 def test_unless_told_otherwise_the_hidden_layer_is_as_wide_as_the_query():
     assert build("additive", query_dim=3, key_dim=5).v.shape == (3,)
+
+
+def largest_of_deep(queries: int, keys: int, most: int, monkeypatch) -> tuple[int, list[Tensor]]:
+    """Bytes of the largest tensor, forward and backward, and the energies with their gradients."""
+    monkeypatch.setattr("qkv.attention.scores.deep.MOST", most)
+    torch.manual_seed(3)
+    score = build("deep", query_dim=5, key_dim=7, hidden=11).double()
+    nn.init.normal_(score.v)
+    query, key = (
+        torch.randn(2, n, d).double().requires_grad_() for n, d in ((queries, 5), (keys, 7))
+    )
+    with Sizes() as sizes:
+        energies = score(query, score.prepare(key))
+        energies.square().sum().backward()
+    grads = [part.grad for part in (query, key, *score.parameters())]
+    return sizes.largest, [energies.detach(), *grads]
+
+
+def test_the_deep_scores_memory_is_bounded_and_tiles_change_nothing(monkeypatch):
+    """Four times the pairs: no tensor beyond the energies grows, forward or backward."""
+    most = 2 * 101 * 11 * 3  # three queries a tile
+    for queries in (101, 404):
+        largest, tiled = largest_of_deep(queries, 101, most, monkeypatch)
+        assert largest == max(8 * most, 8 * 2 * queries * 101)  # a layer of a tile, or energies
+        whole, at_once = largest_of_deep(queries, 101, 2**40, monkeypatch)
+        assert whole == 8 * 2 * queries * 101 * 11
+        for mine, want in zip(tiled, at_once, strict=True):
+            # Sums of at most 2 * 404 * 101 terms, in another order, relative to their size.
+            assert_close(mine, want, rtol=0, atol=2.3e-16 * 1e5 * want.abs().max().item())
+
+
+@pytest.mark.parametrize("kernel", ["reference", "sparse"])
+def test_the_deep_score_is_differentiable_twice_tile_by_tile(kernel, monkeypatch):
+    monkeypatch.setattr("qkv.attention.scores.deep.MOST", 1)
+    score = make_score("deep")
+    parameters = dict(score.named_parameters())
+    query, key, value = (t.requires_grad_() for t in make_inputs("deep", leading=(2,)))
+    attention = qkv.Attention(score=score)
+
+    def ask(query, key, value, *given):
+        state = {f"score.{name}": one for name, one in zip(parameters, given, strict=True)}
+        slots = {"mask": qkv.Mask.window(2, 1), "kernel": kernel}
+        return torch.func.functional_call(attention, state, (query, key, value), slots).context
+
+    given = (query, key, value, *parameters.values())
+    assert torch.autograd.gradcheck(ask, given, fast_mode=True)
+    assert torch.autograd.gradgradcheck(ask, given, fast_mode=True)
+
+
+def test_the_plan_knows_that_the_deep_score_holds_no_more_than_a_tile():
+    score = build("deep", query_dim=5, key_dim=5, hidden=11)
+    x = torch.randn(1, 2048, 5)
+    plan = qkv.plan(x, x, score=score)
+    layers, pairs = 2, 2048 * 2048
+    assert plan.bytes == 4 * (layers * 2**24 + pairs)
+    few = qkv.plan(x[:, :16], x[:, :16], score=score)
+    assert few.bytes == 4 * 256 * (layers * 11 + 1)

@@ -222,6 +222,24 @@ def check_reweighter(reweighter: object) -> None:
         )
 
 
+def check_positions(positions: Tensor, queries: int) -> None:
+    """Refuse positions that are not one for each query.
+
+    Raises:
+        ValueError: naming their shape or dtype.
+    """
+    kind = type(positions).__name__
+    if isinstance(positions, Tensor):
+        kind = f"{positions.dtype} {list(positions.shape)}"
+        whole = not (positions.is_floating_point() or positions.dtype == torch.bool)
+        if whole and positions.shape == (queries,):
+            return
+    raise ValueError(
+        f"positions say where each of the {queries} queries stands in its sequence, a tensor of "
+        f"{queries} integers that all batch items share, got {kind}"
+    )
+
+
 def check_moves(reweighter: object, masked: bool) -> None:
     """Refuse to move weight where some keys are forbidden: it might land on them.
 

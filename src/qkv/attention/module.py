@@ -11,10 +11,12 @@ from torch import Tensor, nn
 
 from qkv.attention.biases.position_bias import Placed, PositionBias
 from qkv.attention.checks import (
+    check_inputs,
     check_key,
     check_lengths,
     check_mask,
     check_pairs,
+    check_positions,
     check_tensors,
 )
 from qkv.attention.heads import keep_heads
@@ -22,10 +24,10 @@ from qkv.attention.kernels import choose
 from qkv.attention.masks.mask import align
 from qkv.attention.prepared import prepare, see
 from qkv.attention.slots import Slots, fill
-from qkv.attention.work import step, whole
+from qkv.attention.work import both, raised, step, whole
 
 if TYPE_CHECKING:
-    from jaxtyping import Float, Int
+    from jaxtyping import Bool, Float, Int
 
     from qkv.attention.local.local import Local
     from qkv.attention.masks.mask import Mask
@@ -93,12 +95,11 @@ class Attention(nn.Module):
         positions: Int[Tensor, " queries"] | None = None,
     ) -> Attended:
         """Ask all queries at once; see attend()."""
-        check_mask(mask)
-        check_tensors(query, key, key if value is None else value)
-        slots, local = self._placed(query, key.shape[-2], mask, positions)
-        if local is not None:
-            mask = local if mask is None else mask & local
         value = key if value is None else value
+        check_inputs(query, key, value)
+        check_mask(mask)
+        slots, local = self._placed(query, key, mask, positions)
+        mask = both(mask, local)
         query, key = self.turn(query, positions), self.turn(key)
         work = whole(slots, query, key, value, mask, need, kernel)
         return choose(kernel, work).run(work)
@@ -131,8 +132,7 @@ class Attention(nn.Module):
         positions: Int[Tensor, " queries"] | None = None,
     ) -> Attended:
         """Ask some queries: one decoder step, or a beam's hypotheses side by side."""
-        keys = prepared.key.shape[-2]
-        slots, local = self._placed(query, keys, prepared.mask, positions)
+        slots, local = self._placed(query, prepared.key, prepared.mask, positions)
         work = step(slots, self.turn(query, positions), prepared, need, local)
         return choose("auto", work).run(work)
 
@@ -161,6 +161,23 @@ class Attention(nn.Module):
     ) -> Attended:
         """Ask what a cache holds, as prepare_rows() made it."""
         return self.attend(query, rows, need=need, positions=positions)
+
+    def unseeing(
+        self,
+        query: Float[Tensor, "batch *heads queries query_dim"],
+        rows: Prepared,
+        positions: Int[Tensor, " queries"] | None = None,
+    ) -> Bool[Tensor, "*batch queries 1"] | None:
+        """Which queries have no key in their window; None where all have one, or no window."""
+        if self.local is None:
+            return None
+        with torch.no_grad():
+            _, local = self._placed(query, rows.key, rows.mask, positions)
+        mask = both(rows.mask, local)
+        assert mask is not None
+        sizes = query.shape[-2], rows.key.shape[-2], rows.key.dim() - 2
+        seen = self.see(mask, sizes, query.device)
+        return None if seen is None else seen.dead
 
     def turn(
         self,
@@ -203,15 +220,18 @@ class Attention(nn.Module):
         return copied.train(self.training)
 
     def _placed(
-        self, query: Tensor, keys: int, mask: Mask | None, positions: Tensor | None
+        self, query: Tensor, key: Tensor, mask: Mask | None, positions: Tensor | None
     ) -> tuple[Slots, Mask | None]:
         """Fill the slots for queries at these positions, and say what else they may not meet."""
+        if positions is not None:
+            check_positions(positions, query.shape[-2])
         slots = self._slots(positions)
         if self.local is None:
             return slots, None
         if positions is None:
             positions = torch.arange(query.shape[-2], device=query.device)
-        local = self.local(query, positions, _lengths(mask, keys, query))
+        query = raised(query, key.dim())
+        local = self.local(query, positions, _lengths(mask, key.shape[-2], query))
         return replace(slots, reweighter=local.reweighter), local.mask
 
     def _slots(self, positions: Tensor | None) -> Slots:

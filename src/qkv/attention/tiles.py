@@ -34,7 +34,8 @@ in one stage after another (measured)."""
 SPARSE = 1 / 16
 """Where tiles hold so small a share of all pairs, these are never drawn, whatever is faster."""
 SMALLEST = 2**14
-"""With fewer pairs a head than this, finding the tiles costs more than they save (measured)."""
+"""With fewer pairs a head than this, a key itself counted as GATHER of them, finding the tiles
+costs more than they save (measured; one query against many keys copies all keys it hides)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -185,7 +186,8 @@ def lay_out(
     ask: the caller insists on tiles, however little they save. dense: how all pairs at once would
     be computed, see WORTH.
     """
-    if not ask and (queries * keys < SMALLEST or mask.forbids_nothing(queries, keys)):
+    few = (queries + GATHER) * keys < SMALLEST
+    if not ask and (few or mask.forbids_nothing(queries, keys)):
         return None
     found = None
     for size in SIZES:

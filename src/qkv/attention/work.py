@@ -76,7 +76,7 @@ def whole(
         sizes = query.shape[-2], key.shape[-2], dimensions - 2
         seen = see(slots, mask, sizes, query.device, kernel)
     prepared = prepare_for(slots.score, key, value, mask, seen)
-    return step(slots, _raised(query, dimensions), prepared, need)
+    return step(slots, raised(query, dimensions), prepared, need)
 
 
 def step(
@@ -88,9 +88,10 @@ def step(
     """
     check_need(need)
     key, value, seen = prepared.key, prepared.value, prepared.seen
-    query = _raised(query, key.dim())
+    query = raised(query, key.dim())
     check_widths(slots.score, query, key)
-    waiting = _both(prepared.mask if seen is None or mask is not None else None, mask)
+    redrawn = mask is not None or (isinstance(seen, Tiles) and not slots.tileable)
+    waiting = both(prepared.mask if seen is None or redrawn else None, mask)
     if waiting is not None:
         sizes = query.shape[-2], key.shape[-2], key.dim() - 2
         seen = see(slots, waiting, sizes, query.device)
@@ -115,7 +116,8 @@ def step(
     return Work(slots, query, key, value, seen, need, leading_shape(tensors))
 
 
-def _both(first: Mask | None, second: Mask | None) -> Mask | None:
+def both(first: Mask | None, second: Mask | None) -> Mask | None:
+    """Return the mask that both make, where there are two."""
     if first is None or second is None:
         return second if first is None else first
     return first & second
@@ -123,7 +125,7 @@ def _both(first: Mask | None, second: Mask | None) -> Mask | None:
 
 def _narrowed(seen: Visible | None, bias: Tensor, key: Tensor) -> Visible | None:
     """A bias of -inf forbids as a mask does, and a row of nothing else is as dead."""
-    forbidden = torch.isneginf(_raised(bias, key.dim()))
+    forbidden = torch.isneginf(raised(bias, key.dim()))
     if not bool(forbidden.any()):
         return seen
     allowed = ~forbidden.expand(*forbidden.shape[:-1], key.shape[-2])
@@ -134,11 +136,11 @@ def _narrowed(seen: Visible | None, bias: Tensor, key: Tensor) -> Visible | None
 
 def _raised_both(key: Tensor, value: Tensor, dimensions: int) -> tuple[Tensor, Tensor]:
     same = value is key
-    key = _raised(key, dimensions)
-    return key, key if same else _raised(value, dimensions)
+    key = raised(key, dimensions)
+    return key, key if same else raised(value, dimensions)
 
 
-def _raised(tensor: Tensor, dimensions: int) -> Tensor:
-    """Add leading dimensions of 1, so that every tensor has as many."""
+def raised(tensor: Tensor, dimensions: int) -> Tensor:
+    """Add leading dimensions of 1, up to so many dimensions."""
     missing = dimensions - tensor.dim()
     return tensor[(None,) * missing] if missing > 0 else tensor

@@ -30,6 +30,15 @@ class Config:
 
     def __post_init__(self) -> None:
         model = self.model
+        if self.training.reinforce.rao_blackwell:
+            attention = getattr(model, "attention", None)
+            if attention is not None and attention.scope == "local-p":
+                raise ValueError(
+                    f"training.reinforce.rao_blackwell = {self.training.reinforce.rao_blackwell} "
+                    "sums over positions that might have been read, without the Gaussian that "
+                    'model.attention.scope = "local-p" lays on what is read; leave it at 0, or '
+                    'take scope = "local-m" or "global"'
+                )
         if model.kind == "transformer" and model.positions == "learned":
             longest = self.data.max_length + 1  # and the end symbol
             if longest > model.max_positions:

@@ -251,7 +251,9 @@ class MultiHeadAttention(nn.Module):
             key, value = seen.hide_columns(key), seen.hide_columns(value)
         split = self._split(self.project_query(query), self.heads)
         known = Prepared(key, value, mask, seen)
-        return self.attention.attend_rows(split, known, need=need, positions=positions), dead
+        out = self.attention.attend_rows(split, known, need=need, positions=positions)
+        unseeing = _in_every_head(self.attention.unseeing(split, known, positions))
+        return out, dead if unseeing is None else unseeing
 
     def _split(self, tensor: Tensor, heads: int) -> Float[Tensor, "batch heads time head_dim"]:
         return tensor.unflatten(-1, (heads, self.head_dim)).transpose(1, 2)

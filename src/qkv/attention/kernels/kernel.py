@@ -106,7 +106,11 @@ class Kernel:
         per_pair, held = work.slots.score.pair_cost(work.key.shape[-1])
         operations = pairs * (per_pair + 2 * work.value.shape[-1] + 5)  # 5: mask and softmax
         item = max(work.query.element_size(), 4)
-        return operations, item * (pairs * (held + 1) if self.holds_pairs else rows)
+        if not self.holds_pairs:
+            return operations, item * rows
+        most = work.slots.score.most_held
+        held = pairs * held if most is None else min(pairs * held, most)
+        return operations, item * (held + pairs)
 
 
 def learns(bias: Tensor | Placed) -> bool:

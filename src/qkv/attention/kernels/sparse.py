@@ -38,7 +38,7 @@ def run(work: Work) -> Attended:
         assert tile.rows is not None
         some = _attend(work, tile, allowed)
         out = Attended(
-            out.context.index_copy(-2, tile.rows, some.context),
+            _put_rows(out.context, tile.rows, some.context, -2),
             _put(out.weights, tile.rows, some.weights, -2),
             _put(out.log_normalizer, tile.rows, some.log_normalizer, -1),
             _put(out.log_prob, tile.rows, some.log_prob, -1),
@@ -156,4 +156,11 @@ def _row(tile: Tile, rows: Tensor) -> Tensor:
 
 
 def _put(all_: Tensor | None, rows: Tensor, some: Tensor | None, axis: int) -> Tensor | None:
-    return None if all_ is None or some is None else all_.index_copy(axis, rows, some)
+    return None if all_ is None or some is None else _put_rows(all_, rows, some, axis)
+
+
+def _put_rows(all_: Tensor, rows: Tensor, some: Tensor, axis: int) -> Tensor:
+    """A mask may have a batch that no tensor has: one part has it, one where all may meet not."""
+    leading = torch.broadcast_shapes(all_.shape[:axis], some.shape[:axis])
+    all_, some = (part.expand(*leading, *part.shape[axis:]) for part in (all_, some))
+    return all_.index_copy(axis, rows, some)

@@ -105,3 +105,11 @@ class LinearAttention(nn.Module):
     ) -> Attended:
         """Ask what a cache holds: its keys are mapped and summed at each call."""
         return self(query, rows.key, rows.value, mask=rows.mask, need=need)
+
+    def unseeing(
+        self,
+        query: Float[Tensor, "batch *heads queries dim"],
+        rows: Prepared,
+        positions: Int[Tensor, " queries"] | None = None,
+    ) -> None:
+        """Which queries have no key in their window: it has no windows."""

@@ -12,6 +12,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Self
 
+import torch
+
 from qkv.attention.local.local import Local, Placement
 from qkv.attention.masks.mask import Mask
 
@@ -35,4 +37,4 @@ class LocalM(Local):
         lengths: Int[Tensor, "*batch"],
     ) -> Placement:
         """A window around each query's own position."""
-        return Placement(Mask.around(positions.to(query.dtype), self.window), None)
+        return Placement(Mask.around(positions.to(torch.float32), self.window), None)

@@ -18,6 +18,7 @@ from torch import nn
 from qkv.attention.local.local import Local, Placement
 from qkv.attention.masks.mask import Mask
 from qkv.attention.reweighters.gaussian import Gaussian
+from qkv.attention.scores.score import at_least_float32
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Int
@@ -55,6 +56,12 @@ class LocalP(Local):
     def positions(
         self, query: Float[Tensor, "*batch queries query_dim"], lengths: Int[Tensor, "*batch"]
     ) -> Float[Tensor, "*batch queries"]:
-        """Return p_t, in [0, S]."""
-        share = torch.sigmoid(torch.tanh(self.project_query(query)) @ self.v)
+        """Return p_t, in [0, S], in float32 at least: half precision has no such numbers.
+
+        A query that is not finite points into the middle: what it reads is lost anyway, and where
+        it is masked it must not reach W_p's gradient.
+        """
+        lost = ~query.isfinite().all(-1, keepdim=True)
+        hidden = torch.tanh(self.project_query(query.masked_fill(lost, 0)))
+        share = torch.sigmoid((at_least_float32(hidden) * at_least_float32(self.v)).sum(-1))
         return share * lengths.unsqueeze(-1).to(share.dtype)

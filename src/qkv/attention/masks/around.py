@@ -51,7 +51,9 @@ class Around(Mask):
                 "Mask.around takes positions as a floating-point tensor [..., queries], one for "
                 f"each query, got {kind}"
             )
-        return Around(positions.detach().nan_to_num(), width)  # a lost query looks somewhere
+        # In half precision neighbouring keys would soon be one number.
+        exact = torch.promote_types(positions.dtype, torch.float32)
+        return Around(positions.detach().to(exact).nan_to_num(), width)  # lost: looks somewhere
 
     @property
     def same_for_every_query(self) -> bool:
@@ -76,12 +78,13 @@ class Around(Mask):
         return (pairs.key - positions).abs() <= self.width
 
     def reach(self, blocks: Blocks) -> Reach | None:
-        """From the leftmost window of a block to the rightmost."""
-        positions = self._of(blocks.queries)
+        """From the leftmost window of a block to the rightmost, and a key more for rounding."""
+        outside = self.width + 1  # as far as any position beyond the keys
+        positions = self._of(blocks.queries).clamp(-outside, blocks.keys + outside)
         rows = blocks.first + torch.arange(blocks.size, device=blocks.device)
         tiles = positions[..., rows.clamp(max=blocks.queries - 1)]
-        begin = (tiles.amin(-1) - self.width).ceil().long()
-        end = (tiles.amax(-1) + self.width).floor().long()
+        begin = (tiles.amin(-1) - self.width).floor().long()
+        end = (tiles.amax(-1) + self.width).ceil().long()
         across = int((end - begin).amax()) + 1
         if across >= blocks.keys:
             return None

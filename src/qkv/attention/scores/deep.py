@@ -10,13 +10,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Self
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.nn.functional import linear
+from torch.utils.checkpoint import checkpoint
 
 from qkv.attention.scores.score import Score, at_least_float32
 
 if TYPE_CHECKING:
     from jaxtyping import Float
-    from torch import Tensor
+
+MOST = 2**24
+"""Numbers of a layer that are held at once; more pairs than that are scored tile after tile."""
 
 
 class Deep(Score):
@@ -24,7 +28,9 @@ class Deep(Score):
 
     Parameters: W [hidden, query_dim], U [hidden, key_dim], for each further layer W_n
     [hidden, hidden] and b_n [hidden], v [hidden].
-    Cost: T*S*hidden^2 multiply-adds a further layer; T*S*hidden numbers a layer.
+    Cost: T*S*hidden^2 multiply-adds a further layer. Beyond `MOST` numbers T*S*hidden, queries are
+    taken some at a time, and their layers computed again backward: memory stays bounded, for one
+    more forward pass.
     """
 
     def __init__(self, query_dim: int, key_dim: int, hidden: int, layers: int = 2) -> None:
@@ -54,13 +60,33 @@ class Deep(Score):
         prepared: Float[Tensor, "*batch keys hidden"],
     ) -> Float[Tensor, "*batch queries keys"]:
         """Return the energies before mask and normaliser."""
-        summed = self.project_query(query).unsqueeze(-2) + prepared.unsqueeze(-3)
-        layer = torch.tanh(summed)
-        for further in self.further:
-            layer = torch.tanh(further(layer))
-        return at_least_float32(layer) @ at_least_float32(self.v)
+        projected = self.project_query(query)
+        parameters = [self.v, *self.further.parameters()]  # v, then W_n and b_n, layer by layer
+        each = torch.broadcast_shapes(projected.shape[:-2], prepared.shape[:-2]).numel()
+        rows = max(1, MOST // (each * prepared.shape[-2] * prepared.shape[-1]))
+        if rows >= projected.shape[-2]:
+            return _energies(projected, prepared, *parameters)
+        energies = [
+            # All that it reads is given: what the module holds may be another by then.
+            checkpoint(_energies, tile, prepared, *parameters, use_reentrant=False)
+            for tile in projected.split(rows, dim=-2)
+        ]
+        return torch.cat(energies, dim=-2)
 
     def pair_cost(self, width: int) -> tuple[int, int]:
         """Additive's, and a matrix a further layer; one number a dimension and layer."""
         layers = len(self.further)
         return 4 * width + layers * 2 * width * (width + 1), width * (layers + 1)
+
+    @property
+    def most_held(self) -> int:
+        """A tile's layers."""
+        return MOST * (len(self.further) + 1)
+
+
+def _energies(projected: Tensor, prepared: Tensor, v: Tensor, *further: Tensor) -> Tensor:
+    """All pairs of these queries at once."""
+    layer = torch.tanh(projected.unsqueeze(-2) + prepared.unsqueeze(-3))
+    for weight, bias in zip(further[::2], further[1::2], strict=True):
+        layer = torch.tanh(linear(layer, weight, bias))
+    return at_least_float32(layer) @ at_least_float32(v)

@@ -59,6 +59,11 @@ class Score(nn.Module, ABC):
         """Return a copy for these heads alone; most scores are shared by the heads."""
         return copy.deepcopy(self)
 
+    @property
+    def most_held(self) -> int | None:
+        """Numbers held at once at most, for however many pairs; None: there is no limit."""
+        return None
+
 
 class DotScore(Score):
     """The dot family: e_ij = scale * project_query(q_i) . prepare(k_j). Abstract."""
