@@ -304,3 +304,10 @@ def test_positions_that_are_not_one_integer_a_query_are_refused(positions, said)
     module, (query, key, value) = attention("local-m"), inputs()
     with pytest.raises(ValueError, match="each of the 5 queries stands .*" + said):
         module(query, key, value, positions=positions)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_a_window_around_a_half_precision_position_holds_every_key_near_it(dtype):
+    """1004 is a number of both; its neighbours, the keys, are not numbers of bfloat16."""
+    met = Mask.around(torch.tensor([1004.0]).to(dtype), 2).dense(1, 2000)
+    assert met[0].nonzero().flatten().tolist() == [1002, 1003, 1004, 1005, 1006]
