@@ -140,7 +140,7 @@ def test_every_kernel_gives_what_the_reference_gives_and_its_gradients(kernel, c
     given, slots, mask = case
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("qkv.attention.tiles.SMALLEST", 1)
-        patch.setattr("qkv.attention.tiles.WORTH", 10)
+        patch.setattr("qkv.attention.tiles.WORTH", {"fused": 10, "composed": 10})
         try:
             mine = asked(given, slots, mask, need, kernel)
         except ValueError as refusal:

@@ -116,7 +116,8 @@ def test_tiles_change_neither_result_nor_gradient(name, heads, monkeypatch):
     tensors = [query.requires_grad_(), key.requires_grad_()]
     mask, found = Mask.lengths(torch.tensor([256, 100])), []
     for worth in (0.5, -1.0):  # the second: never worth it
-        monkeypatch.setattr("qkv.attention.tiles.WORTH", worth)
+        monkeypatch.setattr("qkv.attention.tiles.WORTH", {"fused": worth, "composed": worth})
+        monkeypatch.setattr("qkv.attention.tiles.SPARSE", worth)
         with Sizes() as sizes:
             out = module(*tensors, mask=mask, need="stats")
         torch.manual_seed(2)

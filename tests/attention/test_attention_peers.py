@@ -78,7 +78,7 @@ def their_answer(theirs, x, lengths, seen_by_all):
 def test_a_window_is_hugging_faces_longformer(lengths, kernel, monkeypatch):
     if kernel == "tiles":
         monkeypatch.setattr("qkv.attention.tiles.SMALLEST", 1)
-        monkeypatch.setattr("qkv.attention.tiles.WORTH", 10)
+        monkeypatch.setattr("qkv.attention.tiles.WORTH", {"fused": 10, "composed": 10})
     theirs, n = longformer(), torch.tensor(lengths)
     x = torch.randn(B, T, WIDTH).double()
     want = their_answer(theirs, x, n, [])

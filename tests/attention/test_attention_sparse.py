@@ -31,7 +31,7 @@ LIMITED = {
     "bigbird": lambda: qkv.masks.bigbird(2, [1], 2),
     "fixed": lambda: qkv.masks.sparse_transformer_fixed(9, 1),
     "star": lambda: qkv.masks.star_transformer(5),
-    "heads_apart": lambda: Mask.lengths(torch.tensor([31, 53])) & Mask.window(4, 4),
+    "heads_apart": lambda: Mask.lengths(torch.tensor([31, 41])) & Mask.window(4, 4),
 }
 each_limited = pytest.mark.parametrize("name", LIMITED)
 

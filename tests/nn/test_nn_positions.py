@@ -91,7 +91,7 @@ def test_a_window_before_the_query_moves_along_with_the_cache(name, split, windo
     with pytest.MonkeyPatch.context() as patch:
         if tiles:
             patch.setattr("qkv.attention.tiles.SMALLEST", 1)
-            patch.setattr("qkv.attention.tiles.WORTH", 10)
+            patch.setattr("qkv.attention.tiles.WORTH", {"fused": 10, "composed": 10})
         steps = in_steps(module, x, split, mask_of)
     assert_close(steps, module(x, mask=mask_of(0)).context)
 

@@ -186,8 +186,8 @@ def lay_out(
     ask: the caller insists on tiles, however little they save. dense: how all pairs at once would
     be computed, see WORTH.
     """
-    few = (queries + GATHER) * keys < SMALLEST
-    if not ask and (few or mask.forbids_nothing(queries, keys)):
+    dense_cost = (queries + GATHER) * keys
+    if not ask and (dense_cost < SMALLEST or mask.forbids_nothing(queries, keys)):
         return None
     found = None
     for size in SIZES:
@@ -203,8 +203,8 @@ def lay_out(
     if found is None:
         return None
     cost, blocks, reach = found
-    pairs = queries * keys
-    if ask or cost <= WORTH[dense] * pairs or reach.cost * blocks.size <= SPARSE * pairs:
+    few = reach.cost * blocks.size <= SPARSE * queries * keys
+    if ask or few or cost <= WORTH[dense] * dense_cost:
         return _drawn(mask, blocks, reach)
     return None
 
