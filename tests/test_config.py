@@ -227,7 +227,7 @@ def test_an_unknown_score_of_a_layer_is_refused_with_the_nearest_one():
         ({"alpha": 1.0, "normalizer": "entmax"}, ["above 1, got 1.0", "softmax"]),
         ({"alpha": -1.0, "normalizer": "entmax"}, ["attention.alpha", "given: -1.0"]),
         ({"temperature": 0.5, "normalizer": "entmax"}, ["temperature = 0.5", "leave one"]),
-        ({"temperature": 0.0}, ["attention.temperature", "given: 0.0", "greater than 0"]),
+        ({"temperature": 0.0}, ["attention.temperature", "given: 0.0", "more than 0"]),
         ({"scope": "local-m", "window": 0}, ["attention.window", "given: 0"]),
         ({"bias": "alibi"}, ["model.attention.bias", 'model.kind = "transformer"', "leave it"]),
         ({"features": "elu"}, ["model.attention.features", "Transformer", "leave it out"]),

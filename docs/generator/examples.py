@@ -19,6 +19,7 @@ PARTS = {
     "global_": "qkv.Mask.global_([0, 6])",
     "random": "qkv.Mask.random(3, seed=1)",
     "around": "qkv.Mask.around(torch.arange(13.0), 2)",
+    "per_head": "qkv.Mask.per_head([qkv.Mask.causal(), qkv.Mask.window(2, 2)])",
     "sparse_transformer_strided": "qkv.masks.sparse_transformer_strided(4)",
     "sparse_transformer_fixed": "qkv.masks.sparse_transformer_fixed(4, 1)",
     "longformer": "qkv.masks.longformer(1, [0])",
@@ -64,11 +65,11 @@ MASK = """\
 import torch
 import qkv
 
-words = torch.randn(1, 13, 16)  # [batch, time, width]
+words = torch.randn(1, 2, 13, 16)  # [batch, heads, time, width]
 mask = {part}
 print(mask)  # drawn, with the share of pairs that it keeps
 out = qkv.attend(words, words, mask=mask, need="weights")
-assert not out.weights[~mask.dense(13, 13).expand(1, 13, 13)].any()
+assert not out.weights[~mask.dense(13, 13).expand(1, 2, 13, 13)].any()
 print(qkv.plan(words, words, mask=mask))  # how it would be computed
 """
 BIAS = """\

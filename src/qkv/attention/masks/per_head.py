@@ -1,6 +1,9 @@
-"""A mask a head (Child et al. 2019, section 5.1: strided and local parts to different heads).
+"""A mask a head (Child et al. 2019, section 5.1): strided and local parts to different heads.
 
-Head h may let query i meet key j where mask h does.
+    may_hij = mask_h(i, j)
+
+Cost: each head's own tiles, as wide as the widest head's.
+Differs from the paper: any masks, not its two parts alone.
 """
 
 from __future__ import annotations
