@@ -34,7 +34,7 @@ class ALiBi(PositionBias):
         super().__init__(heads)
         self.register_buffer("slopes", torch.tensor(_slopes(heads)), persistent=False)
 
-    def of_distance(self, distance: Int[Tensor, "*pairs"]) -> Float[Tensor, heads * pairs]:
+    def of_distance(self, distance: Int[Tensor, "*pairs"]) -> Float[Tensor, "heads ..."]:
         """Return -m_h |distance|."""
         return -self.slopes.reshape(-1, *(1,) * distance.dim()) * distance.abs()
 

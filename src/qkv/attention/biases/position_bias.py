@@ -30,7 +30,7 @@ class PositionBias(nn.Module, ABC):
         self.heads = heads
 
     @abstractmethod
-    def of_distance(self, distance: Int[Tensor, "*pairs"]) -> Float[Tensor, heads * pairs]:
+    def of_distance(self, distance: Int[Tensor, "*pairs"]) -> Float[Tensor, "heads ..."]:
         """Return the bias of pairs whose key stands `distance` after the query."""
 
     @abstractmethod

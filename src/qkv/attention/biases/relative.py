@@ -40,7 +40,7 @@ class Relative(PositionBias):
         self.max_distance = max_distance
         self.table = nn.Parameter(torch.zeros(2 * max_distance + 1, heads))
 
-    def of_distance(self, distance: Int[Tensor, "*pairs"]) -> Float[Tensor, heads * pairs]:
+    def of_distance(self, distance: Int[Tensor, "*pairs"]) -> Float[Tensor, "heads ..."]:
         """Look up each pair's distance."""
         place = distance.clamp(-self.max_distance, self.max_distance) + self.max_distance
         return self.table[place].movedim(-1, 0)

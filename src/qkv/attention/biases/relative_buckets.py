@@ -56,7 +56,7 @@ class RelativeBuckets(PositionBias):
         near = torch.tensor([_bucket(n, side, max_distance) for n in range(max_distance + 1)])
         self.register_buffer("nearness", near, persistent=False)
 
-    def of_distance(self, distance: Int[Tensor, "*pairs"]) -> Float[Tensor, heads * pairs]:
+    def of_distance(self, distance: Int[Tensor, "*pairs"]) -> Float[Tensor, "heads ..."]:
         """Look up each pair's bucket."""
         far = distance.abs() if self.bidirectional else (-distance).clamp(min=0)
         bucket = self.nearness[far.clamp(max=len(self.nearness) - 1)]
