@@ -241,6 +241,26 @@ def test_the_deep_scores_memory_is_bounded_and_tiles_change_nothing(monkeypatch)
             assert_close(mine, want, rtol=0, atol=2.3e-16 * 1e5 * want.abs().max().item())
 
 
+def test_of_a_tile_of_the_deep_score_only_its_inputs_are_kept_for_the_way_back(
+    monkeypatch,
+):
+    """Forty tiles keep their queries and the keys, not a layer of every pair."""
+    score = make_score("deep")
+    hidden = score.v.numel()
+    monkeypatch.setattr("qkv.attention.scores.deep.MOST", 101 * hidden)
+    dims = ((40, score.query_dim), (101, score.key_dim))
+    query, key = (torch.randn(*size).double().requires_grad_() for size in dims)
+    kept = {}
+
+    def keep(tensor):
+        kept[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        score(query, score.prepare(key))
+    assert sum(kept.values()) < 8 * 40 * 101 * hidden  # one layer of all pairs
+
+
 @pytest.mark.parametrize("kernel", ["reference", "sparse"])
 def test_the_deep_score_is_differentiable_twice_tile_by_tile(kernel, monkeypatch):
     monkeypatch.setattr("qkv.attention.scores.deep.MOST", 1)

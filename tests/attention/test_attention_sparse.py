@@ -15,6 +15,8 @@ import qkv
 from qkv import Mask
 from qkv.attention.biases import BIASES, build
 from qkv.attention.masks.reach import Blocks
+from qkv.attention.masks.visible import Visible
+from qkv.attention.prepared import Prepared
 from qkv.attention.tiles import lay_out
 
 CPU = torch.device("cpu")
@@ -54,8 +56,13 @@ def both(tensors, **slots):
 
 @each_limited
 @pytest.mark.parametrize(("queries", "keys"), [(53, 53), (53, 67), (53, 41)])
-def test_leaving_out_what_is_forbidden_changes_neither_result_nor_gradient(name, queries, keys):
+@pytest.mark.parametrize("size", [128, 8, 1])  # one tile; many that share keys; one a query
+def test_leaving_out_what_is_forbidden_changes_neither_result_nor_gradient(
+    name, queries, keys, size, monkeypatch
+):
     """Sums of at most 67 terms of size about 10, in another order: 67 * 10 * 2e-16."""
+    monkeypatch.setattr("qkv.attention.tiles.SIZES", (size, 1))  # 1: a mask may have no larger
+    monkeypatch.setattr("qkv.attention.kernels.tiled.GATHERED", 1)  # a tile at a time
     for mine, want in both(inputs(queries, keys), mask=LIMITED[name]()):
         assert_close(mine, want, atol=2e-13, rtol=0)
 
@@ -194,6 +201,20 @@ def test_a_reweighter_that_needs_all_keys_is_given_all_keys():
     assert qkv.plan(x, x, x, **slots).kernel == "reference"
     with pytest.raises(ValueError, match=r"cannot do reweighter .* needs all keys"):
         qkv.attend(x, x, x, **slots, kernel="sparse")
+
+
+def test_a_layer_behind_tiles_draws_the_mask_for_a_reweighter_that_needs_all_keys():
+    attention = qkv.Attention(reweighter=lambda weights: weights.flip(-1))
+    layer = qkv.MultiHeadAttention(4, 2, attention=attention)
+    x = torch.randn(1, 512, 4)
+    mask = Mask.window(3, 3)
+    assert isinstance(layer.attention.see(mask, (512, 512, 2), CPU), Visible)
+    split = [t.unflatten(-1, (2, 2)).transpose(1, 2) for t in (x, x)]
+    assert layer(x, mask=mask).context.isfinite().all()
+    tiles = lay_out(mask, 512, 512, 2, CPU, ask=True)
+    known = Prepared(split[1], split[1], mask, tiles)  # laid out before the reweighter was known
+    drawn = qkv.attend(*split, mask=mask, reweighter=attention.reweighter)
+    assert_close(attention.attend(split[0], known).context, drawn.context)
 
 
 def test_tiles_know_which_keys_and_queries_meet_nothing():
