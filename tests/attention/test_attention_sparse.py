@@ -17,7 +17,7 @@ from qkv.attention.biases import BIASES, build
 from qkv.attention.masks.reach import Blocks
 from qkv.attention.masks.visible import Visible
 from qkv.attention.prepared import Prepared
-from qkv.attention.tiles import lay_out
+from qkv.attention.tiles import Tiles, lay_out
 
 CPU = torch.device("cpu")
 LIMITED = {
@@ -38,9 +38,10 @@ LIMITED = {
 each_limited = pytest.mark.parametrize("name", LIMITED)
 
 
-def inputs(queries: int, keys: int, leading=(2, 3), dtype=torch.float64):
+def inputs(queries: int, keys: int, leading=(2, 3), dtype=torch.float64, read: int = 7):
+    """read: the width of the values; 5, as the keys have, lets tiles be computed a few at a time."""
     torch.manual_seed(1)
-    sizes = ((queries, 5), (keys, 5), (keys, 7))
+    sizes = ((queries, 5), (keys, 5), (keys, read))
     return [torch.randn(*leading, *size, dtype=dtype, requires_grad=True) for size in sizes]
 
 
@@ -57,13 +58,14 @@ def both(tensors, **slots):
 @each_limited
 @pytest.mark.parametrize(("queries", "keys"), [(53, 53), (53, 67), (53, 41)])
 @pytest.mark.parametrize("size", [128, 8, 1])  # one tile; many that share keys; one a query
+@pytest.mark.parametrize("read", [5, 7])
 def test_leaving_out_what_is_forbidden_changes_neither_result_nor_gradient(
-    name, queries, keys, size, monkeypatch
+    name, queries, keys, size, read, monkeypatch
 ):
     """Sums of at most 67 terms of size about 10, in another order: 67 * 10 * 2e-16."""
     monkeypatch.setattr("qkv.attention.tiles.SIZES", (size, 1))  # 1: a mask may have no larger
     monkeypatch.setattr("qkv.attention.kernels.tiled.GATHERED", 1)  # a tile at a time
-    for mine, want in both(inputs(queries, keys), mask=LIMITED[name]()):
+    for mine, want in both(inputs(queries, keys, read=read), mask=LIMITED[name]()):
         assert_close(mine, want, atol=2e-13, rtol=0)
 
 
@@ -71,6 +73,56 @@ def test_leaving_out_what_is_forbidden_changes_neither_result_nor_gradient(
 @pytest.mark.parametrize("name", ["window", "bigbird", "around"])
 def test_batch_and_heads_may_be_any_number_of_dimensions(name, leading):
     for mine, want in both(inputs(53, 59, leading), mask=LIMITED[name]()):
+        assert_close(mine, want, atol=2e-13, rtol=0)
+
+
+@pytest.mark.parametrize("kernel", ["sparse", "auto"])
+def test_a_dead_row_in_a_tile_is_zero_and_a_hidden_key_reaches_nobody(kernel, monkeypatch):
+    """... also where the keys were prepared before their mask was laid out."""
+    monkeypatch.setattr("qkv.attention.tiles.SIZES", (8,))
+    monkeypatch.setattr("qkv.attention.tiles.SMALLEST", 1)
+    monkeypatch.setattr("qkv.attention.tiles.SPARSE", 1.0)
+    query, key, value = inputs(53, 59, read=5)
+    mask = Mask.window(2, 2) & Mask.lengths(torch.tensor([20, 59]))
+    dead = ~mask.dense(53, 59).any(-1).unsqueeze(1).expand(2, 3, 53)
+    hidden = ~mask.dense(53, 59).any(-2).unsqueeze(1).unsqueeze(-1).expand(2, 3, 59, 1)
+    attention, results = qkv.Attention(), []
+    for poison in (0.0, torch.nan):
+        asked = query.detach().masked_fill(dead.unsqueeze(-1), poison)
+        given = [t.detach().masked_fill(hidden, poison) for t in (key, value)]
+        tensors = [t.requires_grad_() for t in (asked, *given)]
+        if kernel == "sparse":
+            out = qkv.attend(*tensors, mask=mask, kernel=kernel).context
+        else:
+            prepared = attention.prepare(*tensors[1:], mask=mask)
+            assert isinstance(see_of(attention, mask, tensors), Tiles)
+            out = attention.attend(tensors[0], prepared).context
+        results.append([out, *torch.autograd.grad(out.square().sum(), tensors)])
+    assert not results[0][0][dead].any() and not results[0][1][dead].any()
+    for mine, want in zip(*results, strict=True):
+        assert torch.equal(mine, want)
+
+
+def see_of(attention, mask, tensors):
+    return attention.see(mask, (tensors[0].shape[-2], tensors[1].shape[-2], 2), CPU)
+
+
+@pytest.mark.parametrize("mask", [Mask.window(3, 2), Mask.window(3, 0) & Mask.causal()], ids=repr)
+def test_tiles_a_few_at_a_time_have_two_derivatives(mask, monkeypatch):
+    monkeypatch.setattr("qkv.attention.tiles.SIZES", (4,))
+    monkeypatch.setattr("qkv.attention.kernels.tiled.GATHERED", 1)
+    tensors = inputs(11, 13, leading=(1, 2), read=5)
+
+    def context(*tensors):
+        return qkv.attend(*tensors, mask=mask, kernel="sparse").context
+
+    assert torch.autograd.gradcheck(context, tensors)
+    assert torch.autograd.gradgradcheck(context, tensors, fast_mode=True)
+
+
+def test_where_torchs_own_operators_are_not_there_the_tiles_are_computed_all_the_same(monkeypatch):
+    monkeypatch.setattr("qkv.attention.kernels.sparse.available", lambda: False)
+    for mine, want in both(inputs(53, 59, read=5), mask=Mask.window(3, 3)):
         assert_close(mine, want, atol=2e-13, rtol=0)
 
 
@@ -183,8 +235,10 @@ def test_a_bias_on_positions_is_asked_for_the_pairs_that_are_computed(name):
 def test_a_bias_tensor_of_minus_infinity_forbids_in_tiles_as_well():
     bias = torch.randn(3, 53, 1).double()
     bias[1, 7] = -torch.inf
-    for mine, want in both(inputs(53, 59), mask=Mask.window(3, 3), bias=bias):
-        assert_close(mine, want, atol=2e-13, rtol=0)
+    for read in (5, 7):
+        slots = {"mask": Mask.window(3, 3), "bias": bias}
+        for mine, want in both(inputs(53, 59, read=read), **slots):
+            assert_close(mine, want, atol=2e-13, rtol=0)
 
 
 def test_the_gaussian_finds_its_keys_in_tiles():

@@ -108,7 +108,7 @@ def _attend(work: Work, tile: Tile, allowed: Tensor) -> Attended:
     slots = tile_slots(work.slots, tile)
     seen = tile_seen(slots, tile, allowed)
     if _few_at_a_time(work, tile):
-        return Attended(with_lost_rows(work.query, tile.back(_tiled(work, slots, tile, seen))))
+        return Attended(tile.back(_tiled(work, slots, tile, seen)))
     small = tile_work(work, slots, tile, seen)
     out = choose("auto", small).run(small)
     return Attended(
@@ -148,7 +148,8 @@ def _tiled(work: Work, slots: Slots, tile: Tile, seen: Visible | None) -> Tensor
     )
     columns = tile.pairs.key.flatten(0, -2)
     scale = score.scale(work.key.shape[-1])
-    return tiled(query, key, value, Blocks(tile, columns, seen, slots.bias, scale))
+    blocks = Blocks(tile, columns, seen, slots.bias, scale)
+    return with_lost_rows(blocks.rows(query), tiled(query, key, value, blocks))
 
 
 def _row(tile: Tile, rows: Tensor) -> Tensor:
