@@ -67,7 +67,8 @@ def covers(
     """Whether the kernel's row of the table covers this."""
     row = KERNELS.get(kernel)
     return row is None or (
-        (not row.tiles or case in SPARSE)
+        row.absent is None
+        and (not row.tiles or case in SPARSE)
         and (row.families is None or score.family in row.families)
         and (row.needs is None or need in row.needs)
         and (row.learns_bias or bias is None or not bias.requires_grad)
