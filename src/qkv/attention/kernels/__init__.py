@@ -55,6 +55,7 @@ KERNELS = {
             transforms=False,
             holds_hidden=False,
             gains_from=2**17,
+            queries_from=4,
             remarks="qkv.attention.kernels.additive.operator:remark",
         ),
         Kernel(

@@ -49,6 +49,7 @@ class Kernel:
     transforms: whether torch.func, forward-mode derivatives and torch.compile pass through it.
     holds_hidden: it keeps the score's numbers of each pair, and not its energy alone.
     gains_from: pairs times width, in all, from which on it is worth its start (measured).
+    queries_from: queries from which on what it prepares of the keys pays (measured).
     remarks: "module:function" that says what a plan should tell about some work, or None.
     tiles: it works on tiles of pairs, where a mask leaves out most of them.
     pads_from: with keys and values of two widths it pads the narrower, which is worth it from so
@@ -72,6 +73,7 @@ class Kernel:
     transforms: bool = True
     holds_hidden: bool = True
     gains_from: int = 0
+    queries_from: int = 1
     remarks: str | None = None
 
     @cached_property
@@ -126,6 +128,8 @@ class Kernel:
         size = work.leading.numel() * pairs * widths[0]
         if size < self.gains_from:
             return f"only {size} pairs times width"
+        if work.query.shape[-2] < self.queries_from:
+            return f"fewer than {self.queries_from} queries"
         return None
 
     def remark(self, work: Work) -> str | None:

@@ -97,15 +97,15 @@ def _flat(allowed: Tensor) -> tuple[np.ndarray, tuple[int, int, int]]:
 @cache
 def _loops() -> Any:
     """Import the loops; what they compile to goes to a cache of ours, nobody else's moves."""
-    import numba
+    from numba import config
 
     home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    before = numba.config.CACHE_DIR
-    numba.config.CACHE_DIR = str(Path(home) / "qkv" / "numba")
+    before = config.CACHE_DIR
+    config.CACHE_DIR = str(Path(home) / "qkv" / "numba")
     try:
         return import_module("qkv.attention.kernels.additive.loops")
     finally:
-        numba.config.CACHE_DIR = before
+        config.CACHE_DIR = before
 
 
 def _agrees() -> bool:

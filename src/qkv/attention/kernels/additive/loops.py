@@ -3,8 +3,8 @@
     tanh(a + b) = 1 - 2 r,   r = 1 / (1 + exp(2a) exp(2b)),   d tanh = 4 r (1 - r)
 
 Exponentials are taken once a query and once a key; a pair costs a multiply-add and half a
-division. Nothing larger than [keys, hidden] is made. Where the product of two exponentials cannot stand for
-exp(2(a + b)) (see `_centre`), and for a single query, each pair takes its own exponential.
+division. Nothing larger than [keys, hidden] is made. Where the product of two exponentials cannot
+stand for exp(2(a + b)) (see `_centre`), and for a single query, each pair takes its own.
 
 Everything here runs without the interpreter's lock, and each unit of work writes rows of its own.
 """

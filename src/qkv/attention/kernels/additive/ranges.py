@@ -47,8 +47,8 @@ def centre(
     brought there. So the exponentials hold if h + saturation is within reach.
     """
     reach, saturation, _ = LIMITS[a.dtype]
-    a_low, a_high = torch.aminmax(a, dim=1, keepdim=True)
-    b_low, b_high = torch.aminmax(b, dim=1, keepdim=True)
+    a_low, a_high = a.amin(1, keepdim=True), a.amax(1, keepdim=True)
+    b_low, b_high = b.amin(1, keepdim=True), b.amax(1, keepdim=True)
     a_half, b_half = (a_high - a_low) / 2, (b_high - b_low) / 2
     on_key = b_half <= a_half
     limit = torch.where(on_key, b_half, a_half) + saturation
