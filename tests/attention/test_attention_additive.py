@@ -20,9 +20,10 @@ each_kernel = pytest.mark.parametrize("kernel", WAYS)
 
 @pytest.fixture(autouse=True)
 def _present(request):
-    kernel = request.node.callspec.params.get("kernel") if hasattr(request.node, "callspec") else 0
-    if kernel and KERNELS[kernel].absent:
-        pytest.skip(f"cannot run {KERNELS[kernel].absent}")
+    """Loops that give wrong numbers switch themselves off; here that is no reason to skip."""
+    if "additive_numba" in request.node.name:
+        pytest.importorskip("numba")
+        assert KERNELS["additive_numba"].absent is None
 
 
 class Hidden(AdditiveScore):

@@ -6,12 +6,11 @@ import math
 from typing import TYPE_CHECKING
 
 import torch
+from torch import Tensor
 
 from qkv.attention.result import Attended
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from qkv.attention.work import Work
 
 
@@ -27,6 +26,7 @@ def finish(work: Work, energies: Tensor) -> Attended:
     """Do all that follows the score; the energies of forbidden pairs may be anything."""
     slots, seen = work.slots, work.visible
     if slots.bias is not None:
+        assert isinstance(slots.bias, Tensor)
         energies = energies + slots.bias
     if seen is not None:
         energies = torch.where(seen.allowed, energies, -math.inf)

@@ -97,8 +97,7 @@ def _flat(allowed: Tensor) -> tuple[np.ndarray, tuple[int, int, int]]:
 @cache
 def _loops() -> Any:
     """Import the loops; what they compile to goes to a cache of ours, nobody else's moves."""
-    from numba import config
-
+    config: Any = import_module("numba.core.config")
     home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     before = config.CACHE_DIR
     config.CACHE_DIR = str(Path(home) / "qkv" / "numba")
