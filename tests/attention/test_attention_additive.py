@@ -300,11 +300,11 @@ def test_auto_takes_compiled_loops_tiles_or_the_reference_by_size(monkeypatch):
 
     assert kernel(3, 5) == "reference"
     if compiled.absent() is None:
-        assert kernel(1, 90) == kernel(90, 90) == "additive_numba"
+        assert kernel(1, 9000) == kernel(200, 200) == "additive_numba"
     monkeypatch.setenv("QKV_NUMBA", "0")
     compiled.absent.cache_clear()
     assert "QKV_NUMBA=0" in compiled.absent()
-    assert kernel(90, 90) == "additive"
+    assert kernel(200, 200) == "additive"
     assert kernel(1, 9000) == "reference"
     with pytest.raises(ValueError, match=r"cannot do .*QKV_NUMBA=0"):
         qkv.attend(torch.randn(2, 8), torch.randn(3, 8), score=score, kernel="additive_numba")
