@@ -36,6 +36,29 @@ KERNELS = {
             tiles=True,
         ),
         Kernel(
+            "additive_numba",
+            "qkv.attention.kernels.additive.operator:run_compiled",
+            "compiled loops; each tanh is a multiply-add and half a division",
+            families=("additive",),
+            devices=("cpu",),
+            transforms=False,
+            holds_hidden=False,
+            gains_from=2**17,
+            requires="qkv.attention.kernels.additive.compiled:absent",
+            remarks="qkv.attention.kernels.additive.operator:remark",
+        ),
+        Kernel(
+            "additive",
+            "qkv.attention.kernels.additive.operator:run",
+            "tiles that stay in the cache; each tanh is a multiply-add and a division",
+            families=("additive",),
+            transforms=False,
+            holds_hidden=False,
+            gains_from=2**20,
+            queries_from=4,
+            remarks="qkv.attention.kernels.additive.operator:remark",
+        ),
+        Kernel(
             "reference",
             "qkv.attention.kernels.reference:run",
             "the five stages one after another; does everything",
@@ -56,7 +79,7 @@ def choose(name: str, work: Work) -> Kernel:
         return next(
             kernel
             for kernel in KERNELS.values()
-            if kernel.gap(work) is None and kernel.loss(work) is None
+            if kernel.loss(work) is None and kernel.gap(work) is None
         )
     if name not in KERNELS:
         raise ValueError(f"unknown kernel {name!r}; known: auto, {', '.join(KERNELS)}")
@@ -77,8 +100,11 @@ def explain(name: str, work: Work) -> Plan:
 
 
 def _reason(name: str, chosen: Kernel, work: Work) -> str:
+    remark = chosen.remark(work)
+    if remark is not None:
+        remark = f"{chosen.purpose}; but {remark}"
     if name != "auto":
-        return f"it was asked for ({chosen.purpose})"
+        return f"it was asked for ({remark or chosen.purpose})"
     passed = []
     for kernel in KERNELS.values():
         if kernel is chosen:
@@ -89,4 +115,4 @@ def _reason(name: str, chosen: Kernel, work: Work) -> str:
             if gap is None
             else f"{kernel.name} cannot do {gap}"
         )
-    return "; ".join([*passed, chosen.purpose])
+    return "; ".join([*passed, remark or chosen.purpose])

@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 from importlib import import_module
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import torch
 
 from qkv.attention.biases.position_bias import Placed
 
@@ -42,6 +44,13 @@ class Plan:
 class Kernel:
     """One way to compute the equation, and what it covers. None covers all.
 
+    requires: "module:function" that says why it cannot run here, or None.
+    devices: kinds of device.
+    transforms: whether torch.func, forward-mode derivatives and torch.compile pass through it.
+    holds_hidden: it keeps the score's numbers of each pair, and not its energy alone.
+    gains_from: pairs times width, in all, from which on it is worth its start (measured).
+    queries_from: queries from which on what it prepares of the keys pays (measured).
+    remarks: "module:function" that says what a plan should tell about some work, or None.
     tiles: it works on tiles of pairs, where a mask leaves out most of them.
     pads_from: with keys and values of two widths it pads the narrower, which is worth it from so
         many (query, key) pairs a head on; "auto" leaves fewer to the next kernel.
@@ -59,13 +68,25 @@ class Kernel:
     holds_pairs: bool = True
     pads_from: int = 0
     tiles: bool = False
+    requires: str | None = None
+    devices: tuple[str, ...] | None = None
+    transforms: bool = True
+    holds_hidden: bool = True
+    gains_from: int = 0
+    queries_from: int = 1
+    remarks: str | None = None
 
     @cached_property
     def run(self) -> Callable[[Work], Attended]:
         """The function, imported on first use."""
-        module, _, function = self.target.partition(":")
-        found: Callable[[Work], Attended] = getattr(import_module(module), function)
+        found: Callable[[Work], Attended] = _imported(self.target)
         return found
+
+    @property
+    def absent(self) -> str | None:
+        """Say why it cannot run here, whatever the work; None if it can."""
+        reason: str | None = None if self.requires is None else _imported(self.requires)()
+        return reason
 
     def gap(self, work: Work) -> str | None:
         """Name the first part of this work that the kernel cannot do; None if it does it all."""
@@ -88,7 +109,15 @@ class Kernel:
             return f"dropout={slots.dropout}"
         if not self.learns_bias and slots.bias is not None and learns(slots.bias):
             return "a bias that needs a gradient"
-        return None
+        return self._gap_here(work)
+
+    def _gap_here(self, work: Work) -> str | None:
+        """Name what it cannot do on this device, in this installation, or while being recorded."""
+        if self.devices is not None and work.query.device.type not in self.devices:
+            return f"tensors on {work.query.device.type}"
+        if not self.transforms and _transformed():
+            return "what torch.func, forward mode or torch.compile records"
+        return self.absent
 
     def loss(self, work: Work) -> str | None:
         """Say why another kernel is faster although this one could do it; None if none is."""
@@ -96,7 +125,17 @@ class Kernel:
         pairs = work.query.shape[-2] * work.key.shape[-2]
         if widths[0] != widths[1] and pairs < self.pads_from:
             return f"widths {widths[0]} and {widths[1]}, which it pads, for only {pairs} pairs"
+        size = work.leading.numel() * pairs * widths[0]
+        if size < self.gains_from:
+            return f"only {size} pairs times width"
+        if work.query.shape[-2] < self.queries_from:
+            return f"fewer than {self.queries_from} queries"
         return None
+
+    def remark(self, work: Work) -> str | None:
+        """Say what a plan should tell about this work."""
+        found: str | None = None if self.remarks is None else _imported(self.remarks)(work)
+        return found
 
     def cost(self, work: Work) -> tuple[int, int]:
         """Operations and bytes of this work."""
@@ -104,6 +143,7 @@ class Kernel:
         share = 1.0 if work.tiles is None else work.tiles.share
         pairs = round(rows * work.key.shape[-2] * share)
         per_pair, held = work.slots.score.pair_cost(work.key.shape[-1])
+        held = held if self.holds_hidden else 1
         operations = pairs * (per_pair + 2 * work.value.shape[-1] + 5)  # 5: mask and softmax
         item = max(work.query.element_size(), 4)
         if not self.holds_pairs:
@@ -111,6 +151,20 @@ class Kernel:
         most = work.slots.score.most_held
         held = pairs * held if most is None else min(pairs * held, most)
         return operations, item * (held + pairs)
+
+
+def _imported(target: str) -> Any:
+    module, _, function = target.partition(":")
+    return getattr(import_module(module), function)
+
+
+def _transformed() -> bool:
+    """Whether an operation is recorded in a way that autograd functions are not."""
+    return (
+        torch.compiler.is_compiling()
+        or torch._C._are_functorch_transforms_active()
+        or torch.autograd.forward_ad._current_level >= 0
+    )
 
 
 def learns(bias: Tensor | Placed) -> bool:

@@ -6,23 +6,27 @@ import math
 from typing import TYPE_CHECKING
 
 import torch
+from torch import Tensor
 
 from qkv.attention.result import Attended
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from qkv.attention.work import Work
 
 
 def run(work: Work) -> Attended:
     """score, mask and bias, normalise, reweight, read."""
-    slots, seen = work.slots, work.visible
+    score = work.slots.score
     if work.pairs is None:
-        energies = slots.score(work.query, work.key)
-    else:
-        energies = slots.score.at(work.query, work.key, work.pairs)
+        return finish(work, score(work.query, work.key))
+    return finish(work, score.at(work.query, work.key, work.pairs))
+
+
+def finish(work: Work, energies: Tensor) -> Attended:
+    """Do all that follows the score; the energies of forbidden pairs may be anything."""
+    slots, seen = work.slots, work.visible
     if slots.bias is not None:
+        assert isinstance(slots.bias, Tensor)
         energies = energies + slots.bias
     if seen is not None:
         energies = torch.where(seen.allowed, energies, -math.inf)

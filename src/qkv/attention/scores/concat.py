@@ -15,22 +15,19 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from qkv.attention.scores.additive import tanh_energies
-from qkv.attention.scores.score import Score
+from qkv.attention.scores.score import AdditiveScore
 
 if TYPE_CHECKING:
     from jaxtyping import Float
     from torch import Tensor
 
 
-class Concat(Score):
+class Concat(AdditiveScore):
     """Score each key with a one-layer network over query and key, laid end to end.
 
     Parameters: W [hidden, query_dim + key_dim] (the query's columns first), v [hidden].
     Cost: as the additive score.
     """
-
-    family = "additive"
 
     def __init__(self, query_dim: int, key_dim: int, hidden: int) -> None:
         super().__init__()
@@ -49,15 +46,8 @@ class Concat(Score):
         """Multiply the keys by W's right part once."""
         return F.linear(key, self.project.weight[:, self.query_dim :])
 
-    def forward(
-        self,
-        query: Float[Tensor, "*batch queries query_dim"],
-        prepared: Float[Tensor, "*batch keys hidden"],
-    ) -> Float[Tensor, "*batch queries keys"]:
-        """Return the energies e, before mask and normaliser."""
-        projected = F.linear(query, self.project.weight[:, : self.query_dim])
-        return tanh_energies(projected, prepared, self.v)
-
-    def pair_cost(self, width: int) -> tuple[int, int]:
-        """Add, tanh and multiply-add a dimension; one number a dimension."""
-        return 4 * width, width
+    def to_hidden(
+        self, query: Float[Tensor, "*batch queries query_dim"]
+    ) -> Float[Tensor, "*batch queries hidden"]:
+        """Multiply the queries by W's left part."""
+        return F.linear(query, self.project.weight[:, : self.query_dim])

@@ -100,6 +100,44 @@ class DotScore(Score):
         return 2 * width, 1
 
 
+class AdditiveScore(Score):
+    """The additive family: e_ij = v . tanh(to_hidden(q_i) + prepare(k_j)). Abstract.
+
+    Parameters: v [hidden], and those of its projections.
+    """
+
+    family = "additive"
+    v: nn.Parameter
+
+    @abstractmethod
+    def to_hidden(
+        self, query: Float[Tensor, "*batch queries query_dim"]
+    ) -> Float[Tensor, "*batch queries hidden"]:
+        """Project the queries."""
+
+    def forward(
+        self,
+        query: Float[Tensor, "*batch queries query_dim"],
+        prepared: Float[Tensor, "*batch keys hidden"],
+    ) -> Float[Tensor, "*batch queries keys"]:
+        """Return the energies e, before mask and normaliser."""
+        return tanh_energies(self.to_hidden(query), prepared, self.v)
+
+    def pair_cost(self, width: int) -> tuple[int, int]:
+        """Add, tanh and multiply-add a dimension; one number a dimension."""
+        return 4 * width, width
+
+
+def tanh_energies(
+    query: Float[Tensor, "*batch queries hidden"],
+    key: Float[Tensor, "*batch keys hidden"],
+    v: Float[Tensor, " hidden"],
+) -> Float[Tensor, "*batch queries keys"]:
+    """e_ij = v . tanh(query_i + key_j), for a query and key that are projected already."""
+    query, key = at_least_float32(query), at_least_float32(key)
+    return torch.tanh(query.unsqueeze(-2) + key.unsqueeze(-3)) @ v.to(key.dtype)
+
+
 def at_least_float32(tensor: Tensor) -> Tensor:
     """Half-precision products are summed in float32: their own sums would lose the small terms."""
     return tensor.float() if tensor.dtype in (torch.float16, torch.bfloat16) else tensor

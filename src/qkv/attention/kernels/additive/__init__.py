@@ -1,0 +1,5 @@
+"""The additive energies, forward and backward, without anything of size queries x keys x hidden.
+
+operator: differentiable as often as one likes; tiled: in plain torch, on any device; compiled: as
+loops (numba), on a CPU. A kernel for another device is one more pair of functions like these.
+"""
