@@ -39,7 +39,7 @@ each_limited = pytest.mark.parametrize("name", LIMITED)
 
 
 def inputs(queries: int, keys: int, leading=(2, 3), dtype=torch.float64, read: int = 7):
-    """read: the width of the values; 5, as the keys have, lets tiles be computed a few at a time."""
+    """read: the width of the values; 5, that of the keys, lets tiles go a few at a time."""
     torch.manual_seed(1)
     sizes = ((queries, 5), (keys, 5), (keys, read))
     return [torch.randn(*leading, *size, dtype=dtype, requires_grad=True) for size in sizes]

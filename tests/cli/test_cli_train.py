@@ -31,7 +31,9 @@ WORDS = {
     "metric": "per",
     "baseline": "learned",
     "method": "greedy",
+    "scope": "local-m",
 }
+EXCLUSIVE = {"alpha", "temperature", "bias", "features", "layer_scores"}  # see their own test
 
 
 def leaves(tree: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -89,7 +91,8 @@ def test_every_key_of_a_config_can_be_changed_on_the_command_line(kind: str, tmp
         key: changed(key, value)
         for key, value in leaves(config_tree(base))
         if key not in {"model.kind", "text.shared"}
-        and (kind, key) != ("hard", "model.attention.normalizer")  # it has one
+        and key.rpartition(".")[2] not in EXCLUSIVE
+        and not (kind == "hard" and key.rpartition(".")[2] in {"normalizer", "scope", "window"})
     }
     words = [word for key, value in wanted.items() for word in as_words(key, value)]
     before = dict(leaves(config_tree(base)))
@@ -98,6 +101,30 @@ def test_every_key_of_a_config_can_be_changed_on_the_command_line(kind: str, tmp
     found = dict(leaves(config_tree(settings_of(config, *words))))
 
     assert {key: found[key] for key in wanted} == wanted
+
+
+@pytest.mark.parametrize(
+    ("kind", "flags", "wanted"),
+    [
+        ("luong", ["normalizer", "entmax", "alpha", "1.3"], {"alpha": 1.3}),
+        ("rnnsearch", ["normalizer", "gumbel", "temperature", "0.5"], {"temperature": 0.5}),
+        ("transformer", ["bias", "alibi"], {"bias": "alibi"}),
+        ("transformer", ["features", "elu"], {"features": "elu"}),
+        (
+            "transformer",
+            ["layer-scores", "dot", "cosine", "dot", "additive"],
+            {"layer_scores": ("dot", "cosine", "dot", "additive")},
+        ),
+    ],
+)
+def test_so_can_those_that_go_only_with_certain_others(kind, flags, wanted, tmp_path: Path):
+    config = write_toml(tmp_path / "config.toml", {"model": {"kind": kind}})
+    slot = "encoder-attention" if kind == "transformer" else "attention"
+    names = {"normalizer", "alpha", "temperature", "bias", "features", "layer-scores"}
+    words = [f"--model.{slot}.{flag}" if flag in names else flag for flag in flags]
+    found = settings_of(config, *words)
+    attention = getattr(found.model, slot.replace("-", "_"))
+    assert {name: getattr(attention, name) for name in wanted} == wanted
 
 
 @pytest.mark.parametrize("flag", ["--training.max_steps", "--training.max-steps"])
