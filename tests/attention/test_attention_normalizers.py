@@ -232,8 +232,8 @@ def test_a_temperature_keeps_to_a_kernel_that_knows_it():
     assert_close(found, torch.logsumexp(energies / 3, -1))
 
 
-@pytest.mark.parametrize("name", NORMALIZERS)
-def test_an_attention_takes_any_normalizer_by_name(name):
+@pytest.mark.parametrize("name", [name for name in NORMALIZERS if name != "learned_entmax"])
+def test_an_attention_takes_any_normalizer_without_parameters_by_name(name):
     assert name in SLOTS or name in DRAWING
     x = torch.randn(2, 5, 7)
     out = qkv.Attention(normalizer=name)(x, x, need="weights", mask=qkv.Mask.causal())

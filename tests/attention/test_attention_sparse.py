@@ -14,6 +14,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 import qkv
 from qkv import Mask
 from qkv.attention.biases import BIASES, build
+from qkv.attention.kernels.additive import compiled
+from qkv.attention.kernels.tiled import available
 from qkv.attention.masks.reach import Blocks
 from qkv.attention.masks.visible import Visible
 from qkv.attention.prepared import Prepared
@@ -118,6 +120,12 @@ def test_tiles_a_few_at_a_time_have_two_derivatives(mask, monkeypatch):
 
     assert torch.autograd.gradcheck(context, tensors)
     assert torch.autograd.gradgradcheck(context, tensors, fast_mode=True)
+
+
+def test_torchs_own_operators_are_found_also_when_nothing_is_recorded():
+    with torch.inference_mode():
+        assert available.__wrapped__() == available()
+        assert compiled._agrees() == (compiled.absent() is None)
 
 
 def test_where_torchs_own_operators_are_not_there_the_tiles_are_computed_all_the_same(monkeypatch):

@@ -169,6 +169,8 @@ def _recorded(
 
 
 @cache
+@torch.inference_mode(False)  # the first call may come from a search, which records nothing
+@torch.enable_grad()
 def available() -> bool:
     """Whether torch's private operators are there and do what their public face does."""
     try:
