@@ -300,7 +300,7 @@ def test_auto_takes_compiled_loops_tiles_or_the_reference_by_size(monkeypatch):
 
     assert kernel(3, 5) == "reference"
     if compiled.absent() is None:
-        assert kernel(1, 9000) == kernel(200, 200) == "additive_numba"
+        assert kernel(4, 9000) == kernel(200, 200) == "additive_numba"
     monkeypatch.setenv("QKV_NUMBA", "0")
     compiled.absent.cache_clear()
     assert "QKV_NUMBA=0" in compiled.absent()
