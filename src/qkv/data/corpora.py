@@ -111,6 +111,7 @@ CORPORA: dict[str, Corpus] = {
         licence="none needed",
         origin="made on the spot",
         directory=False,
+        metrics=("accuracy",),
     ),
     "recall": Corpus(
         loader="qkv.data.families.generated:load_recall",
@@ -118,6 +119,7 @@ CORPORA: dict[str, Corpus] = {
         licence="none needed",
         origin="made on the spot",
         directory=False,
+        metrics=("accuracy",),
     ),
 }
 

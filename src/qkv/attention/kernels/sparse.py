@@ -16,7 +16,7 @@ from torch import Tensor
 from qkv.attention.biases.position_bias import Placed
 from qkv.attention.kernels.kernel import learns
 from qkv.attention.kernels.sdpa import with_lost_rows
-from qkv.attention.kernels.tiled import Blocks, available, tiled
+from qkv.attention.kernels.tiled import SharedTiles, available, tiled
 from qkv.attention.masks.pairs import first_real, tile_axis
 from qkv.attention.masks.visible import Visible, visible
 from qkv.attention.result import Attended
@@ -148,7 +148,7 @@ def _tiled(work: Work, slots: Slots, tile: Tile, seen: Visible | None) -> Tensor
     )
     columns = tile.pairs.key.flatten(0, -2)
     scale = score.scale(work.key.shape[-1])
-    blocks = Blocks(tile, columns, seen, slots.bias, scale)
+    blocks = SharedTiles(tile, columns, seen, slots.bias, scale)
     return with_lost_rows(blocks.rows(query), tiled(query, key, value, blocks))
 
 

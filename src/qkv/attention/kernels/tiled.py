@@ -29,7 +29,7 @@ GATHERED = 2**20
 
 
 @dataclass(frozen=True, eq=False)
-class Blocks:
+class SharedTiles:
     """Tiles that differ in their columns, not by batch item or head.
 
     columns: [tiles, columns]. seen: what may meet, [batch or 1, tiles, heads or 1, rows, columns];
@@ -89,7 +89,7 @@ class Blocks:
         return self.seen.dead[:, part]
 
 
-def tiled(query: Tensor, key: Tensor, value: Tensor, blocks: Blocks) -> Tensor:
+def tiled(query: Tensor, key: Tensor, value: Tensor, blocks: SharedTiles) -> Tensor:
     """Attend: [batch, heads, queries, width] each, to [batch, tiles, heads, rows, width]."""
     context: Tensor = _Tiled.apply(query, key, value, blocks)
     return context
@@ -99,7 +99,9 @@ class _Tiled(torch.autograd.Function):
     """Tiles forward, and the same tiles again backward."""
 
     @staticmethod
-    def forward(ctx: Any, query: Tensor, key: Tensor, value: Tensor, blocks: Blocks) -> Tensor:
+    def forward(
+        ctx: Any, query: Tensor, key: Tensor, value: Tensor, blocks: SharedTiles
+    ) -> Tensor:
         rows = blocks.rows(query)
         contexts, normalizers = [], []
         for part in blocks.parts(key):
@@ -122,7 +124,7 @@ class _Tiled(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         query, key, value, whole, *normalizers = ctx.saved_tensors
-        blocks: Blocks = ctx.blocks
+        blocks: SharedTiles = ctx.blocks
         if torch.is_grad_enabled():
             return (*_recorded(blocks, query, key, value, gradient), None)
         rows = blocks.rows(query)
@@ -150,7 +152,7 @@ class _Tiled(torch.autograd.Function):
 
 
 def _recorded(
-    blocks: Blocks, query: Tensor, key: Tensor, value: Tensor, gradient: Tensor
+    blocks: SharedTiles, query: Tensor, key: Tensor, value: Tensor, gradient: Tensor
 ) -> tuple[Tensor | None, ...]:
     """The gradients in plain torch, all tiles at once, so that they have gradients themselves."""
     # Views: one tensor may serve as key and value, and must get each role's gradient once.

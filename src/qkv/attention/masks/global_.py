@@ -10,7 +10,7 @@ Differs from the paper: no projections of their own for the global positions.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -61,7 +61,7 @@ class Global(Pattern):
         """Everything for the queries at these positions, the keys there for all."""
         chosen = torch.tensor(self.positions, device=blocks.device)
         columns = blocks.reach(chosen.expand(blocks.count, -1))
-        return blocks.everything_for(chosen[chosen < blocks.queries], columns)
+        return replace(columns, whole=chosen[chosen < blocks.queries])
 
     def forbids_nothing(self, queries: int, keys: int) -> bool:
         """Whether every query is global, or every key."""

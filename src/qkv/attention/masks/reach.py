@@ -44,10 +44,6 @@ class Blocks:
         aligned = keys.reshape(*own, *(1,) * (self.leading - len(own)), count, columns)
         return Reach(aligned.movedim(-2, tile_axis(self.leading)), self.keys)
 
-    def everything_for(self, rows: Int[Tensor, " chosen"], reach: Reach) -> Reach:
-        """Say that these queries may meet every key, and all others only what `reach` says."""
-        return Reach(reach.keys, reach.limit, rows)
-
 
 @dataclass(frozen=True, eq=False)
 class Reach:
@@ -64,7 +60,7 @@ class Reach:
 
     @property
     def cost(self) -> int:
-        """Columns of all blocks of one batch item and head, and of the whole rows."""
+        """Columns of all blocks of one batch item and head."""
         blocks = self.keys.shape[tile_axis(self.keys.dim() - 2)]
         return blocks * self.keys.shape[-1]
 
