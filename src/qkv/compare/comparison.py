@@ -101,18 +101,29 @@ def compare(
             Row(variant, answered(folder / variant.folder, variant.config, question))
             for variant in variants
         ]
-        try:
-            for place in range(len(rows)):
-                _save(folder, axes, question, rows)
-                rows[place] = _next(folder, question, rows, place, say)
-        except KeyboardInterrupt:
-            done = sum(row.status == "done" for row in rows)
-            say(
-                f"{done} of {len(rows)} variants are done and the last one is at its last "
-                "checkpoint; the same command goes on from there"
-            )
-            raise
-        return _save(folder, axes, question, rows)
+        return _train(folder, axes, question, rows, say)
+
+
+def _train(
+    folder: Path,
+    axes: Sequence[Axis],
+    question: Question,
+    rows: list[Row],
+    say: Callable[[str], None],
+) -> Comparison:
+    """Bring every row to its end, and say how to go on where that is interrupted."""
+    try:
+        for place in range(len(rows)):
+            _save(folder, axes, question, rows)
+            rows[place] = _next(folder, question, rows, place, say)
+    except KeyboardInterrupt:
+        done = sum(row.status == "done" for row in rows)
+        say(
+            f"{done} of {len(rows)} variants are done and the last one is at its last "
+            "checkpoint; the same command goes on from there"
+        )
+        raise
+    return _save(folder, axes, question, rows)
 
 
 def _next(

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import base64
-import hashlib
 import json
 import re
 from collections.abc import Sequence
 from html import escape
-from importlib.resources import files
 from typing import Any
 
 from qkv.view.colours import NIGHT, PAPER, TOPS
+from qkv.view.document import document, hashed, part
 from qkv.view.figure import Figure
 from qkv.view.labels import ems, isolate, visible
 from qkv.view.svg import FONTS
@@ -36,28 +35,16 @@ def html(figures: Sequence[Figure], title: str) -> str:
     """
     if not figures:
         raise ValueError("a page needs at least one figure, got none")
-    script, style = _script(), _part("page.css")
+    script, style = _script(), part("page.css")
     policy = (
-        f"default-src 'none'; script-src {_hash(script)}; style-src {_hash(style)}; "
+        f"default-src 'none'; script-src {hashed(script)}; style-src {hashed(style)}; "
         "img-src data:; base-uri 'none'; form-action 'none'"
     )
-    return f"""<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy" content="{policy}">
-<meta name="viewport" content="width=device-width">
-<title>{escape(visible(title))}</title>
-<style>{style}</style>
-</head>
-<body>
-<div id="viewer"></div>
+    body = f"""<div id="viewer"></div>
 <noscript>This page draws its figures with JavaScript, which is switched off here.</noscript>
 <script id="figures" type="application/json">{_data(figures, title)}</script>
-<script type="module">{script}</script>
-</body>
-</html>
-"""
+<script type="module">{script}</script>"""
+    return document(title, style, body, policy)
 
 
 def frame(figure: Figure) -> str:
@@ -74,18 +61,9 @@ def frame(figure: Figure) -> str:
 
 def _script() -> str:
     """Return both modules as one, since a page that may load nothing cannot import."""
-    joined, replaced = _IMPORT.subn("", _part("page.js"))
+    joined, replaced = _IMPORT.subn("", part("page.js"))
     assert replaced == 1, "page.js imports heatmap.js, once"
-    return _part("heatmap.js") + joined
-
-
-def _part(name: str) -> str:
-    return files("qkv.view").joinpath(name).read_text(encoding="utf-8")
-
-
-def _hash(content: str) -> str:
-    digest = hashlib.sha256(content.encode()).digest()
-    return f"'sha256-{base64.b64encode(digest).decode()}'"
+    return part("heatmap.js") + joined
 
 
 def _data(figures: Sequence[Figure], title: str) -> str:

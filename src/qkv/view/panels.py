@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from html import escape
-from importlib.resources import files
 
 import numpy as np
 
 from qkv.view.colours import top
+from qkv.view.document import document, hashed, part
 from qkv.view.figure import Figure
 from qkv.view.labels import isolate, visible
 from qkv.view.svg import svg
@@ -46,11 +44,8 @@ def side_by_side(
     All heat maps are on one colour scale, that of the largest weight of all, so that they may be
     compared. The page loads nothing and may load nothing (CSP).
     """
-    style = files("qkv.view").joinpath("panels.css").read_text(encoding="utf-8")
-    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
-    policy = (
-        f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
-    )
+    style = part("panels.css")
+    policy = f"default-src 'none'; style-src {hashed(style)}; base-uri 'none'; form-action 'none'"
     figures = [panel.figure for strip in strips for panel in strip.panels if panel.figure]
     scale = top(np.array([figure.weights.max(initial=0.0) for figure in figures]))
     body = [
@@ -61,20 +56,7 @@ def side_by_side(
         "</ul>",
         *(_strip(strip, scale) for strip in strips),
     ]
-    return f"""<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy" content="{policy}">
-<meta name="viewport" content="width=device-width">
-<title>{escape(visible(title))}</title>
-<style>{style}</style>
-</head>
-<body>
-{chr(10).join(body)}
-</body>
-</html>
-"""
+    return document(title, style, "\n".join(body), policy)
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
