@@ -45,6 +45,7 @@ _EXPORTS = {
     "MultiHeadAttention": "qkv.nn",
     "Rotary": "qkv.attention",
     "Run": "qkv.run",
+    "WeightsOf": "qkv.attention",
     "attend": "qkv.attention",
     "biases": "qkv.attention",
     "linear": "qkv.attention",
@@ -67,6 +68,7 @@ __all__ = [
     "MultiHeadAttention",
     "Rotary",
     "Run",
+    "WeightsOf",
     "__version__",
     "attend",
     "biases",
@@ -88,7 +90,9 @@ def __getattr__(name: str) -> Any:
         return import_module("qkv.hf")
     if name not in _EXPORTS:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(_EXPORTS[name]), name)
+    found = getattr(import_module(_EXPORTS[name]), name)
+    globals()[name] = found  # the next time nobody asks here
+    return found
 
 
 def __dir__() -> list[str]:

@@ -49,8 +49,7 @@ def test_the_last_kernel_of_the_table_covers_everything():
     ("changed", "part"),
     [
         ({"score": build("additive", query_dim=7, key_dim=7)}, "score Additive"),
-        ({"need": "weights"}, "need='weights'"),
-        ({"need": "stats"}, "need='stats'"),
+        ({"normalizer": "sparsemax"}, "normalizer 'sparsemax'"),
         ({"reweighter": Halved()}, "reweighter Halved"),
         ({"bias": torch.zeros(3, 5, requires_grad=True)}, "a bias that needs a gradient"),
     ],

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from qkv.attention.prepared import Prepared
     from qkv.attention.result import Attended
     from qkv.attention.rotary import Rotary
+    from qkv.attention.weights_of import WeightsOf
 
 _FOLDERS = (
     "biases",
@@ -49,6 +50,7 @@ _EXPORTS = {
     "Plan": "kernels.kernel",
     "Prepared": "prepared",
     "Rotary": "rotary",
+    "WeightsOf": "weights_of",
     "attend": "functional",
     "linear_attend": "linear.functional",
     "plan": "functional",
@@ -63,6 +65,7 @@ __all__ = [
     "Plan",
     "Prepared",
     "Rotary",
+    "WeightsOf",
     "attend",
     "biases",
     "kernels",
@@ -80,9 +83,11 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name in _FOLDERS:
         return import_module(f"{__name__}.{name}")
-    if name in _EXPORTS:
-        return getattr(import_module(f"{__name__}.{_EXPORTS[name]}"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if name not in _EXPORTS:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    found = getattr(import_module(f"{__name__}.{_EXPORTS[name]}"), name)
+    globals()[name] = found  # the next time nobody asks here
+    return found
 
 
 def __dir__() -> list[str]:

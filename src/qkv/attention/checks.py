@@ -24,7 +24,8 @@ def check_inputs(query: Tensor, key: Tensor, value: Tensor) -> None:
     """
     check_tensors(query, key, value)
     for name, tensor in (("query", query), ("key", key), ("value", value)):
-        if tensor.dim() < 2 or 0 in tensor.shape[-2:]:
+        shape = tensor.shape
+        if len(shape) < 2 or not shape[-2] or not shape[-1]:
             raise ValueError(
                 f"{name} is [..., length, dim] with length and dim of 1 or more, "
                 f"got {list(tensor.shape)}"
@@ -33,6 +34,8 @@ def check_inputs(query: Tensor, key: Tensor, value: Tensor) -> None:
             raise ValueError(
                 f"query is {query.dtype} and {name} is {tensor.dtype}: convert one of them"
             )
+    if query.shape[:-2] == key.shape[:-2] == value.shape[:-2]:
+        return
     dimensions = max(query.dim(), key.dim(), value.dim())
     leading_shape(
         {
@@ -49,17 +52,18 @@ def check_tensors(query: object, key: object, value: object) -> None:
         ValueError: naming what was given, and how to make a tensor of numbers of it.
     """
     for name, given in (("query", query), ("key", key), ("value", value)):
+        if isinstance(given, Tensor) and given.is_floating_point():
+            continue
         if not isinstance(given, Tensor):
             kind = f"{type(given).__module__}.{type(given).__name__}".removeprefix("builtins.")
             raise ValueError(
                 f"{name} is a {kind}; attention takes tensors of floating-point numbers, such as "
                 f"torch.as_tensor({name}, dtype=torch.float32)"
             )
-        if not given.is_floating_point():
-            raise ValueError(
-                f"{name} is {given.dtype}; attention takes floating-point numbers: convert it, "
-                f"{name}.float(), or embed the ids that it holds"
-            )
+        raise ValueError(
+            f"{name} is {given.dtype}; attention takes floating-point numbers: convert it, "
+            f"{name}.float(), or embed the ids that it holds"
+        )
 
 
 def check_part(slot: str, given: object, kind: type) -> None:
@@ -177,14 +181,17 @@ def check_mask(mask: Mask | None) -> None:
     )
 
 
-def check_need(need: str) -> None:
+def check_need(need: object) -> None:
     """Refuse an unknown `need`.
 
     Raises:
         ValueError: naming the known ones.
     """
     if need not in _NEEDS:
-        raise ValueError(f"need is one of {', '.join(_NEEDS)}, got {need!r}")
+        raise ValueError(
+            f"need is one of {', '.join(_NEEDS)}, or qkv.WeightsOf(heads=..., queries=...) where "
+            f"weights can be chosen, got {need!r}"
+        )
 
 
 def check_bias(bias: object) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from qkv.attention.kernels import choose, explain
+from qkv.attention.kernels import explain, run
 from qkv.attention.slots import fill
 from qkv.attention.work import whole
 
@@ -43,8 +43,9 @@ def attend(  # noqa: PLR0913 - the slots of the equation are its arguments
 
     value=None reads the keys themselves (Bahdanau's annotations). Leading dimensions are batch
     and heads, equal or broadcastable; a mask's are read from the left, a bias's from the right.
-    need: "context" alone, or with the "weights", or with the "stats" (the log-normaliser). What is
-    asked never changes the context.
+    need: "context" alone, or with the "weights", or with the "stats" (the log-normaliser), or
+    qkv.WeightsOf(heads=..., queries=...) for some of the weights. What is asked never changes the
+    context.
 
     score: "dot", "scaled_dot", "cosine"; with parameters, an object of qkv.scores: General,
         Additive, Concat, Deep, Location.
@@ -60,7 +61,7 @@ def attend(  # noqa: PLR0913 - the slots of the equation are its arguments
     """
     slots = fill(score, bias, normalizer, reweighter)
     work = whole(slots, query, key, value, mask, need, kernel)
-    return choose(kernel, work).run(work)
+    return run(kernel, work)
 
 
 def plan(  # noqa: PLR0913 - the same arguments as attend

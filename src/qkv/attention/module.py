@@ -20,7 +20,7 @@ from qkv.attention.checks import (
     check_tensors,
 )
 from qkv.attention.heads import keep_heads
-from qkv.attention.kernels import choose
+from qkv.attention.kernels import run
 from qkv.attention.masks.mask import align
 from qkv.attention.prepared import prepare, see
 from qkv.attention.slots import Slots, fill
@@ -102,7 +102,7 @@ class Attention(nn.Module):
         mask = both(mask, local)
         query, key = self.turn(query, positions), self.turn(key)
         work = whole(slots, query, key, value, mask, need, kernel)
-        return choose(kernel, work).run(work)
+        return run(kernel, work)
 
     def prepare(
         self,
@@ -134,7 +134,7 @@ class Attention(nn.Module):
         """Ask some queries: one decoder step, or a beam's hypotheses side by side."""
         slots, local = self._placed(query, prepared.key, prepared.mask, positions)
         work = step(slots, self.turn(query, positions), prepared, need, local)
-        return choose("auto", work).run(work)
+        return run("auto", work)
 
     def see(
         self, mask: Mask, sizes: tuple[int, int, int], device: torch.device

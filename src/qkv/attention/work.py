@@ -24,13 +24,15 @@ from qkv.attention.checks import (
 from qkv.attention.masks.visible import Visible, visible
 from qkv.attention.prepared import Prepared, empty, prepare_for, see
 from qkv.attention.tiles import Tiles
+from qkv.attention.weights_of import WeightsOf
 
 if TYPE_CHECKING:
     from qkv.attention.masks.mask import Mask
     from qkv.attention.masks.pairs import Pairs
     from qkv.attention.slots import Slots
 
-Need = Literal["context", "weights", "stats"]
+Asked = Literal["context", "weights", "stats"]
+Need = Asked | WeightsOf
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,6 +42,7 @@ class Work:
     query, key and value have equally many dimensions; key is prepared by the score.
     leading: batch and heads of the result. tiles: the mask, where most pairs are left out.
     pairs: where these queries and keys stand, when they are one group of such tiles.
+    only: which of the weights are wanted; None: all.
     """
 
     slots: Slots
@@ -47,10 +50,11 @@ class Work:
     key: Tensor
     value: Tensor
     visible: Visible | None
-    need: Need
+    need: Asked
     leading: torch.Size
     tiles: Tiles | None = None
     pairs: Pairs | None = None
+    only: WeightsOf | None = None
 
 
 def whole(
@@ -86,7 +90,9 @@ def step(
 
     mask: what else these queries may not meet.
     """
-    check_need(need)
+    only = need if isinstance(need, WeightsOf) else None
+    asked: Asked = "weights" if isinstance(need, WeightsOf) else need
+    check_need(asked)
     key, value, seen = prepared.key, prepared.value, prepared.seen
     query = raised(query, key.dim())
     check_widths(slots.score, query, key)
@@ -102,7 +108,8 @@ def step(
         check_bias_fits(bias, query, key)
     if isinstance(seen, Tiles):
         tensors = {"query": query, "key": key, "value": value, "mask": seen.sample}
-        return Work(slots, query, key, value, None, need, leading_shape(tensors), tiles=seen)
+        leading = _leading(tensors, only)
+        return Work(slots, query, key, value, None, asked, leading, tiles=seen, only=only)
     if isinstance(bias, Placed):
         bias = bias.dense(query.shape[-2], key.shape[-2], query.device).to(query.dtype)
         slots = replace(slots, bias=bias)
@@ -111,9 +118,17 @@ def step(
     check_moves(slots.reweighter, seen is not None)
     tensors = {"query": query, "key": key, "value": value}
     if seen is not None:
-        tensors["mask"] = seen.allowed
+        if not seen.causal:
+            tensors["mask"] = seen.allowed
         query = seen.hide_rows(query)
-    return Work(slots, query, key, value, seen, need, leading_shape(tensors))
+    return Work(slots, query, key, value, seen, asked, _leading(tensors, only), only=only)
+
+
+def _leading(tensors: dict[str, Tensor], only: WeightsOf | None) -> torch.Size:
+    leading = leading_shape(tensors)
+    if only is not None:
+        only.check(leading, tensors["query"].shape[-2])
+    return leading
 
 
 def both(first: Mask | None, second: Mask | None) -> Mask | None:

@@ -278,7 +278,7 @@ def _check_sizes(d_model: int, heads: int, kv_heads: int, head_dim: int | None) 
 
 def _check_heads(seen: Visible | Tiles | None, heads: int) -> None:
     """Refuse a mask that tells apart another number of heads."""
-    if seen is None:
+    if seen is None or (isinstance(seen, Visible) and seen.causal):
         return
     flags = seen.allowed if isinstance(seen, Visible) else seen.sample
     if flags.dim() > 3 and flags.shape[1] not in (1, heads):

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from qkv.attention.kernels.kernel import Kernel, Plan
 
 if TYPE_CHECKING:
+    from qkv.attention.result import Attended
     from qkv.attention.work import Work
 
 KERNELS = {
@@ -22,7 +23,7 @@ KERNELS = {
             "torch's fused dot-product attention; no energy is kept",
             families=("dot",),
             normalizers=("softmax",),
-            needs=("context",),
+            chooses=True,
             reweights=False,
             drops_out=False,
             learns_bias=False,
@@ -67,7 +68,16 @@ KERNELS = {
     )
 }
 
-__all__ = ["KERNELS", "choose", "explain"]
+__all__ = ["KERNELS", "choose", "explain", "run"]
+
+
+def run(name: str, work: Work) -> Attended:
+    """Do the work by the kernel of this name, or by the one that "auto" finds."""
+    kernel = choose(name, work)
+    attended = kernel.run(work)
+    if work.only is None or kernel.chooses or attended.weights is None:
+        return attended
+    return attended._replace(weights=work.only.of(attended.weights))
 
 
 def choose(name: str, work: Work) -> Kernel:

@@ -51,6 +51,7 @@ class Kernel:
     gains_from: pairs times width, in all, from which on it is worth its start (measured).
     queries_from: queries from which on what it prepares of the keys pays (measured).
     remarks: "module:function" that says what a plan should tell about some work, or None.
+    chooses: asked for some weights it returns no others.
     tiles: it works on tiles of pairs, where a mask leaves out most of them.
     pads_from: with keys and values of two widths it pads the narrower, which is worth it from so
         many (query, key) pairs a head on; "auto" leaves fewer to the next kernel.
@@ -68,6 +69,7 @@ class Kernel:
     holds_pairs: bool = True
     pads_from: int = 0
     tiles: bool = False
+    chooses: bool = False
     requires: str | None = None
     devices: tuple[str, ...] | None = None
     transforms: bool = True
@@ -115,7 +117,7 @@ class Kernel:
         """Name what it cannot do on this device, in this installation, or while being recorded."""
         if self.devices is not None and work.query.device.type not in self.devices:
             return f"tensors on {work.query.device.type}"
-        if not self.transforms and _transformed():
+        if not self.transforms and transformed():
             return "what torch.func, forward mode or torch.compile records"
         return self.absent
 
@@ -158,7 +160,7 @@ def _imported(target: str) -> Any:
     return getattr(import_module(module), function)
 
 
-def _transformed() -> bool:
+def transformed() -> bool:
     """Whether an operation is recorded in a way that autograd functions are not."""
     return (
         torch.compiler.is_compiling()

@@ -12,6 +12,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from qkv.attention.kernels.kernel import transformed
+from qkv.attention.kernels.reference import beside
+from qkv.attention.kernels.tiled import available, fused
 from qkv.attention.kernels.twice import differentiable_twice
 from qkv.attention.result import Attended
 from qkv.attention.scores.score import DotScore
@@ -22,30 +25,44 @@ if TYPE_CHECKING:
 
 def run(work: Work) -> Attended:
     """Bring everything to [batch, heads, time, dim], which the fast path wants, and call it."""
-    score, seen = work.slots.score, work.visible
+    score, seen, leading = work.slots.score, work.visible, work.leading
     assert isinstance(score, DotScore)
-    mask = _mask(work)
+    causal = seen is not None and seen.causal and work.slots.bias is None
+    mask = None if causal else _mask(work)
     read = work.value.shape[-1]
     width = max(work.key.shape[-1], read)
-    context = differentiable_twice(
-        _four(_padded(score.project_query(work.query), width), work.leading),
-        _four(_padded(work.key, width), work.leading),
-        _four(_padded(work.value, width), work.leading),
-        None if mask is None else _four_mask(mask, work.leading),
-        score.scale(work.key.shape[-1]),
-    )
+    given = [
+        _four(_padded(tensor, width), leading)
+        for tensor in (score.project_query(work.query), work.key, work.value)
+    ]
+    mask = None if mask is None else _four_mask(mask, leading)
+    scale = score.scale(work.key.shape[-1])
+    logs = None
+    if work.need == "stats" and _told(given):
+        context, logs = fused(given, mask, scale, causal)
+    else:
+        context = differentiable_twice(*given, mask, scale, causal)
     context = context if width == read else context[..., :read]
-    if len(work.leading) != 2:
-        context = context.reshape(*work.leading, *context.shape[-2:])
+    if len(leading) != 2:
+        context = context.reshape(*leading, *context.shape[-2:])
+        logs = None if logs is None else logs.reshape(*leading, -1)
     context = with_lost_rows(work.query, context)
     if seen is not None and seen.dead is not None:
         context = context.masked_fill(seen.dead, 0)
-    return Attended(context)
+    return beside(work, context, logs)
+
+
+def _told(given: list[Tensor]) -> bool:
+    """Whether torch's own operator tells the log-normaliser: on a CPU, where nothing is recorded."""
+    plain = all(t.device.type == "cpu" and t.stride(-1) == 1 for t in given)
+    recorded = torch.is_grad_enabled() and any(t.requires_grad for t in given)
+    open_ = torch.is_autocast_enabled("cpu") or transformed()
+    return plain and not recorded and not open_ and available()
 
 
 def with_lost_rows(query: Tensor, context: Tensor) -> Tensor:
     """A query that is not finite has no context: torch's CPU kernel gives it zeros, not NaN."""
-    if query.device.type != "cpu" or bool(query.detach().sum().isfinite()):
+    if query.device.type != "cpu" or math.isfinite(query.detach().sum()):
         return context
     return context.masked_fill(~query.isfinite().all(-1, keepdim=True), math.nan)
 

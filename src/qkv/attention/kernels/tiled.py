@@ -170,6 +170,18 @@ def _recorded(
     return torch.autograd.grad(context, inputs, gradient, create_graph=True, allow_unused=True)
 
 
+def fused(
+    given: list[Tensor], mask: Tensor | None, scale: float, causal: bool
+) -> tuple[Tensor, Tensor]:
+    """Return what scaled_dot_product_attention returns, and the log-normaliser of each query."""
+    if mask is not None and mask.dtype == torch.bool:
+        mask = torch.zeros((), dtype=given[0].dtype).where(mask, -math.inf)
+    if mask is not None and mask.dim() == 2:
+        mask = mask[None, None]
+    context, logs = _forward(*given, is_causal=causal, attn_mask=mask, scale=scale)
+    return context, logs
+
+
 @cache
 @torch.inference_mode(False)  # the first call may come from a search, which records nothing
 @torch.enable_grad()

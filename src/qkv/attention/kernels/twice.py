@@ -17,16 +17,24 @@ from torch.nn import functional as F
 
 
 def differentiable_twice(
-    query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, scale: float
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    mask: Tensor | None,
+    scale: float,
+    causal: bool = False,
 ) -> Tensor:
     """scaled_dot_product_attention, differentiable as often as one likes.
 
-    mask: boolean (True = may meet) or added; it gets no gradient. All [batch, heads, time, dim].
+    mask: boolean (True = may meet) or added; it gets no gradient. causal: j <= i, and no mask. All
+    [batch, heads, time, dim].
     """
-    fused = F.scaled_dot_product_attention(query, key, value, attn_mask=mask, scale=scale)
+    fused = F.scaled_dot_product_attention(
+        query, key, value, attn_mask=mask, is_causal=causal, scale=scale
+    )
     if not fused.requires_grad:
         return fused
-    recorded: Tensor = _Recorded.apply(fused, query, key, value, mask, scale)
+    recorded: Tensor = _Recorded.apply(fused, query, key, value, mask, scale, causal)
     return recorded
 
 
@@ -42,16 +50,19 @@ class _Recorded(torch.autograd.Function):
         value: Tensor,
         mask: Tensor | None,
         scale: float,
+        causal: bool,
     ) -> Tensor:
         ctx.save_for_backward(query, key, value, mask)
-        ctx.scale = scale
+        ctx.scale, ctx.causal = scale, causal
         return fused.view_as(fused)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         if not torch.is_grad_enabled():
-            return gradient, None, None, None, None, None
+            return gradient, None, None, None, None, None, None
         query, key, value, mask = ctx.saved_tensors
+        if ctx.causal:
+            mask = query.new_ones(query.shape[-2], key.shape[-2], dtype=torch.bool).tril()
         # Views: one tensor may serve as key and value, and must get each role's gradient once.
         inputs = tuple(tensor.view_as(tensor) for tensor in (query, key, value))
         wanted = [i for i, needed in enumerate(ctx.needs_input_grad[1:4]) if needed]
@@ -62,7 +73,7 @@ class _Recorded(torch.autograd.Function):
             create_graph=True,
         )
         back = dict(zip(wanted, found, strict=True))
-        return None, back.get(0), back.get(1), back.get(2), None, None
+        return None, back.get(0), back.get(1), back.get(2), None, None, None
 
 
 def composed(inputs: tuple[Tensor, ...], mask: Tensor | None, scale: float) -> Tensor:

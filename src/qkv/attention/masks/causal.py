@@ -34,5 +34,9 @@ class Causal(Pattern):
         """Whether the first query already sees the last key."""
         return self.offset >= keys - 1
 
+    def triangular(self, queries: int, keys: int) -> bool:
+        """Whether the diagonal is that of a square."""
+        return self.offset == 0 and queries == keys
+
     def __repr__(self) -> str:
         return f"Mask.causal({self.offset})" if self.offset else "Mask.causal()"

@@ -75,6 +75,14 @@ class And(_Pair):
             queries, keys
         )
 
+    def triangular(self, queries: int, keys: int) -> bool:
+        """Whether one rule is that, and the other is as well or forbids nothing."""
+        return any(
+            one.triangular(queries, keys)
+            and (other.triangular(queries, keys) or other.forbids_nothing(queries, keys))
+            for one, other in ((self.left, self.right), (self.right, self.left))
+        )
+
     def reachable(
         self, keys: int, device: torch.device | None = None
     ) -> Bool[Tensor, "*batch keys"]:

@@ -9,6 +9,7 @@ Differs from the paper: there is none.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import torch
@@ -42,9 +43,20 @@ class Lengths(Mask):
                 f"Mask.lengths takes one integer a batch item, a tensor [batch], got {kind}; "
                 "a boolean padding mask is Mask.keep(t[:, None, :])"
             )
-        if bool((n < 0).any()):
+        lengths = Lengths(n)
+        if lengths.ends[0] < 0:
             raise ValueError(f"lengths are 0 or more, got {n.tolist()}")
-        return Lengths(n)
+        return lengths
+
+    @cached_property
+    def ends(self) -> tuple[int, int]:
+        """The shortest and the longest."""
+        listed = self.n.tolist()
+        return min(listed, default=0), max(listed, default=0)
+
+    def forbids_nothing(self, queries: int, keys: int) -> bool:
+        """Whether the shortest item has all keys."""
+        return self.ends[0] >= keys
 
     @property
     def same_for_every_query(self) -> bool:
@@ -74,12 +86,14 @@ class Lengths(Mask):
 
     def longer_than(self, keys: int) -> tuple[int, int] | None:
         """The first item that is."""
+        if self.ends[1] <= keys:
+            return None
         over = (self.n > keys).nonzero()
         return (int(over[0]), int(self.n[over[0]])) if len(over) else None
 
     def size(self) -> tuple[int | None, int | None]:
         """Any number of queries; as many keys as the longest has."""
-        return None, max(1, int(self.n.max()))
+        return None, max(1, self.ends[1])
 
     def __repr__(self) -> str:
         return f"Mask.lengths({self.n.tolist()})"

@@ -160,6 +160,10 @@ class Mask(ABC):
         """True when that is plain without drawing it, as for one query with a cache behind it."""
         return False
 
+    def triangular(self, queries: int, keys: int) -> bool:
+        """True when it is plain without drawing it that j <= i is the whole rule."""
+        return False
+
     def dense(
         self, queries: int, keys: int, device: torch.device | None = None
     ) -> Bool[Tensor, "*batch queries keys"]:

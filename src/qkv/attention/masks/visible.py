@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import torch
@@ -16,22 +17,50 @@ if TYPE_CHECKING:
     from qkv.attention.masks.mask import Mask
 
 
+@dataclass(frozen=True)
+class Triangle:
+    """The pairs with j <= i, of as many queries as keys: who knows the rule needs no tensor."""
+
+    size: int
+    device: torch.device
+
+    @cached_property
+    def drawn(self) -> Bool[Tensor, "T keys"]:
+        """The tensor all the same."""
+        return torch.ones(self.size, self.size, dtype=torch.bool, device=self.device).tril()
+
+
 @dataclass(frozen=True, eq=False)
 class Visible:
     """Which pairs may meet, in the leading dimensions of one attention.
 
-    allowed: True = may meet. A dead row, one that may meet nothing, is opened here, so that no
-        kernel meets a row without a finite energy; what comes out of it is replaced by zeros.
+    pairs: the rule, or `allowed` as a tensor.
     dead: the dead rows; None when there are none.
     hidden: keys that no query may meet; None when there are none.
     """
 
-    allowed: Bool[Tensor, "*batch T keys"]
+    pairs: Triangle | Bool[Tensor, "*batch T keys"]
     dead: Bool[Tensor, "*batch T 1"] | None
     hidden: Bool[Tensor, "*batch keys"] | None
 
+    @property
+    def causal(self) -> bool:
+        """Whether query i meets the keys j <= i, exactly."""
+        return isinstance(self.pairs, Triangle)
+
+    @property
+    def allowed(self) -> Bool[Tensor, "*batch T keys"]:
+        """True = may meet.
+
+        A dead row, one that may meet nothing, is opened here, so that no kernel meets a row
+        without a finite energy; what comes out of it is replaced by zeros.
+        """
+        return self.pairs.drawn if isinstance(self.pairs, Triangle) else self.pairs
+
     def select(self, rows: Int[Tensor, " chosen"]) -> Visible:
         """The same for these batch items."""
+        if isinstance(self.pairs, Triangle):
+            return self
         allowed, dead, hidden = (
             part if part is None or part.dim() < least or part.shape[0] == 1 else part[rows]
             for part, least in ((self.allowed, 3), (self.dead, 3), (self.hidden, 2))
@@ -54,6 +83,8 @@ def drawn(
     """Draw the mask for queries and keys with this many leading dimensions; None: all may meet."""
     if mask.forbids_nothing(queries, keys):
         return None
+    if mask.triangular(queries, keys):
+        return Visible(Triangle(queries, device), None, None)
     keep = align(mask.tensor(queries, keys, device), leading)
     return visible(keep.expand(*keep.shape[:-1], keys))
 

@@ -64,5 +64,9 @@ class Window(Pattern):
         """Whether the last query sees the first key, and the first the last."""
         return self.left >= queries - 1 and self.right >= keys - 1
 
+    def triangular(self, queries: int, keys: int) -> bool:
+        """Whether it reaches back to the first key, and not ahead."""
+        return self.right == 0 and self.left >= queries - 1 and queries == keys
+
     def __repr__(self) -> str:
         return f"Mask.window({self.left}, {self.right})"
