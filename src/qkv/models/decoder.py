@@ -7,7 +7,7 @@ Greedy search, beam search and sampling need nothing else, so every model serves
 
 from __future__ import annotations
 
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from jaxtyping import Float, Int
 from torch import Tensor
@@ -58,6 +58,9 @@ class Decoder(Protocol):
         """
         ...
 
-    def step(self, tokens: Int[Tensor, "batch beams"], state: State) -> Step:
-        """Read the last token of every hypothesis (BOS at first) and predict the next one."""
+    def step(self, tokens: Int[Tensor, "batch beams"], state: Any) -> Step:
+        """Read the last token of every hypothesis (BOS at first) and predict the next one.
+
+        state: what this decoder's own `start`, `step` or a selection returned.
+        """
         ...

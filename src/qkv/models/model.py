@@ -8,8 +8,9 @@ from typing import Generic, NamedTuple, TypeVar
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from qkv.models.decoder import State, Step
+from qkv.models.decoder import Decoder, State, Step
 from qkv.models.output import Output
+from qkv.models.products import Precision, reduced
 from qkv.nn.reinforce import Drawn
 
 OwnState = TypeVar("OwnState", bound=State)
@@ -63,6 +64,14 @@ class EncoderDecoder(nn.Module, ABC, Generic[OwnState]):
     @abstractmethod
     def step(self, tokens: Int[Tensor, "batch beams"], state: OwnState) -> Step:
         """Append a token to every hypothesis and return the distribution of the next one."""
+
+    def ready(self, precision: Precision = "float32") -> Decoder:
+        """Return what search asks, with these parameters: the model, or what is faster there.
+
+        precision: of the matrix products; float32 is that of the parameters. Some parameters are
+        copied: after the model has learned more, call it again.
+        """
+        return reduced(self, precision)
 
     def forward(
         self,

@@ -14,11 +14,13 @@ from torch import Tensor, nn
 from qkv.attention import Attention, LinearAttention, Mask, Rotary
 from qkv.attention.work import Need
 from qkv.config import AttentionConfig, TransformerConfig
-from qkv.models.decoder import Step
+from qkv.models.decoder import Decoder, Step
 from qkv.models.model import EncoderDecoder, Forced
 from qkv.models.output import LinearOutput
 from qkv.models.parts import fill_attention
 from qkv.models.positions import Learned, Sinusoidal, Unplaced
+from qkv.models.products import Precision
+from qkv.models.transformer_search import TransformerSearch
 from qkv.nn import KeyValueCache, MultiHeadAttention
 from qkv.text.vocabulary import PAD
 
@@ -237,10 +239,7 @@ class Transformer(EncoderDecoder[TransformerState]):
     ) -> TransformerState:
         """See `EncoderDecoder.start`."""
         mask = Mask.lengths(lengths)
-        states = self._embed(self.source_embedding, self.source_positions, source, 0)
-        for layer in self.encoder:
-            states = layer(states, mask)
-        states = self.encoder_norm(states)
+        states = self.encode(source, mask)
         decoder = cast("Iterable[DecoderLayer]", self.decoder)
         return TransformerState(
             past=tuple(KeyValueCache.empty() for _ in self.decoder),
@@ -250,6 +249,28 @@ class Transformer(EncoderDecoder[TransformerState]):
             mask=mask,
             beams=1,
         )
+
+    def encode(
+        self, source: Int[Tensor, "batch source"], mask: Mask
+    ) -> Float[Tensor, "batch source width"]:
+        """Return the last layer's states of the source."""
+        states = self.embed_source(source)
+        for layer in self.encoder:
+            states = layer(states, mask)
+        encoded: Tensor = self.encoder_norm(states)
+        return encoded
+
+    def embed_source(
+        self, source: Int[Tensor, "batch source"]
+    ) -> Float[Tensor, "batch source width"]:
+        """Return the first layer's inputs."""
+        return self._embed(self.source_embedding, self.source_positions, source, 0)
+
+    def ready(self, precision: Precision = "float32") -> Decoder:
+        """See `EncoderDecoder.ready`; what it covers, `TransformerSearch` runs."""
+        if TransformerSearch.covers(self):
+            return TransformerSearch(self, precision)
+        return super().ready(precision)
 
     def step(self, tokens: Int[Tensor, "batch beams"], state: TransformerState) -> Step:
         """See `EncoderDecoder.step`."""

@@ -60,7 +60,7 @@ def translate(
     ids = [[*one.ids, EOS] for one in encoded]
     with torch.inference_mode():
         found = search_all(
-            model,
+            model.ready(config.precision),
             ids,
             config,
             n_best=n_best,
