@@ -60,6 +60,8 @@ class RNNsearchConfig:
     """Width of the embeddings (the paper: 620)."""
     hidden: Count = 256
     """Width of the states, each direction (the paper: 1000)."""
+    encoder_hidden: Natural = 0
+    """Width of each direction of the encoder; 0: that of the states, as in the paper."""
     maxout: Count = 256
     """Width of the maxout output layer (the paper: 500)."""
     layers: Count = 1

@@ -61,7 +61,7 @@ class TrainingConfig:
     accumulate: Count = 1
     """Batches whose gradients make one update, over all processes."""
     precision: Literal["float32", "bfloat16", "float16"] = "float32"
-    """Type of the matrix products (autocast)."""
+    """Type of the factors of matrix products; weights and sums are float32."""
     reinforce: ReinforceConfig = field(default_factory=ReinforceConfig)
     """Of model.attention.normalizer = "hard" alone."""
     evaluate_every: Natural = 0

@@ -2,16 +2,29 @@
 
 from __future__ import annotations
 
+import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 
 class Output(nn.Module):
-    """What turns features of some width into logits. Abstract."""
+    """What turns features of some width into logits. Abstract.
+
+    `last` is its last linear layer and `hidden_states` all that comes before, for a loss that
+    computes both that layer and itself in one pass; last = None: there is no such layer.
+    """
+
+    last: nn.Linear | None = None
 
     def __init__(self, features: int) -> None:
         super().__init__()
         self.features = features
+
+    def hidden_states(
+        self, features: Float[Tensor, "*batch features"]
+    ) -> Float[Tensor, "*batch width"]:
+        """Return what the last layer reads."""
+        return features
 
 
 class LinearOutput(Output):
@@ -30,9 +43,21 @@ class LinearOutput(Output):
             self.project = nn.Linear(tied.embedding_dim, vocabulary)
             self.project.weight = tied.weight
 
+    @property
+    def last(self) -> nn.Linear:  # type: ignore[override]
+        """The layer to the vocabulary."""
+        return self.project
+
+    def hidden_states(
+        self, features: Float[Tensor, "*batch features"]
+    ) -> Float[Tensor, "*batch width"]:
+        """See `Output.hidden_states`."""
+        states: Tensor = self.bridge(self.dropout(features))
+        return states
+
     def forward(self, features: Float[Tensor, "*batch features"]) -> Float[Tensor, "*batch words"]:
         """Return the logits."""
-        logits: Tensor = self.project(self.bridge(self.dropout(features)))
+        logits: Tensor = self.project(self.hidden_states(features))
         return logits
 
 
@@ -60,11 +85,25 @@ class MaxoutOutput(Output):
         self.hidden = nn.Linear(features, 2 * maxout)
         self.linear = LinearOutput(maxout, vocabulary, dropout=dropout, tied=tied)
 
+    @property
+    def last(self) -> nn.Linear:  # type: ignore[override]
+        """The layer to the vocabulary."""
+        return self.linear.last
+
+    def hidden_states(
+        self, features: Float[Tensor, "*batch features"]
+    ) -> Float[Tensor, "*batch width"]:
+        """See `Output.hidden_states`."""
+        return self.linear.hidden_states(self._maxima(features))
+
     def forward(self, features: Float[Tensor, "*batch features"]) -> Float[Tensor, "*batch words"]:
         """Return the logits."""
-        maxima = self.hidden(features).unflatten(-1, (-1, 2)).amax(-1)
-        logits: Tensor = self.linear(maxima)
+        logits: Tensor = self.linear(self._maxima(features))
         return logits
+
+    def _maxima(self, features: Tensor) -> Float[Tensor, "*batch maxout"]:
+        pairs: Tensor = self.hidden(features).unflatten(-1, (-1, 2))
+        return torch.maximum(pairs[..., 0], pairs[..., 1])
 
 
 class NoOutput(Output):

@@ -42,7 +42,8 @@ class RNNsearch(RecurrentDecoder):
         self.encoder = RecurrentEncoder(
             source_size,
             config.embedding,
-            encoder_hidden(config.attention, config.hidden, bidirectional=True),
+            config.encoder_hidden
+            or encoder_hidden(config.attention, config.hidden, bidirectional=True),
             layers=config.layers,
             dropout=config.dropout,
         )

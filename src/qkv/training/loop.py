@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from qkv.allocator import keep_freed_memory
 from qkv.config import Config
 from qkv.files import locked
 from qkv.folder import RunFolder
@@ -28,6 +29,7 @@ def train(config: Config, path: Path, *, quiet: bool = False) -> dict[str, Any]:
     if config.training.threads:
         torch.set_num_threads(config.training.threads)
     torch.set_flush_denormal(True)
+    keep_freed_memory()
     folder = RunFolder(path)
     with (
         processes() as group,

@@ -6,6 +6,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from qkv.models.model import EncoderDecoder, Forced
+from qkv.nn.cross_entropy import linear_cross_entropy
 from qkv.nn.reinforce import Drawn, Reinforce
 from qkv.text import PAD
 
@@ -44,7 +45,15 @@ class SequenceLoss(nn.Module):
         forced = self.model.force(source, lengths, target_in)
         if forced.drawn is not None:
             return self._drawn(forced, forced.drawn, target_out, real)
-        smoothed, plain = self._tokens(forced.features[real], target_out[real])
+        features, targets = forced.features[real], target_out[real]
+        output = self.model.output
+        if output.last is not None:
+            last = output.last
+            hidden = output.hidden_states(features)
+            return linear_cross_entropy(
+                hidden, last.weight, last.bias, targets, self.label_smoothing
+            )
+        smoothed, plain = self._tokens(features, targets)
         return smoothed.sum(), plain.detach().sum()
 
     def _drawn(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any
 
@@ -26,10 +26,9 @@ from qkv.training.distributed import Processes
 from qkv.training.estimator import build_estimator
 from qkv.training.loss import SequenceLoss
 from qkv.training.optimizers import build_optimizer, learning_rate
+from qkv.training.precision import autocast, products
 from qkv.training.snapshots import Snapshots, average
 from qkv.training.task import Task
-
-DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
 class Trainer:
@@ -137,8 +136,11 @@ class Trainer:
         own = self.group.share(rows)
         batch = collate(self.task.train, own or rows[:1]).to(self.group.device)
         wait = isinstance(self.loss, DistributedDataParallel) and not last
-        with self.loss.no_sync() if wait else nullcontext():  # type: ignore[operator]
-            with self.autocast():
+        with (
+            self.loss.no_sync() if wait else nullcontext(),  # type: ignore[operator]
+            products(self.settings.precision, self.group.device),
+        ):
+            with autocast(self.settings.precision, self.group.device):
                 smoothed, plain = self.loss(
                     batch.source, batch.source_lengths, batch.target_in, batch.target_out
                 )
@@ -260,13 +262,6 @@ class Trainer:
                 return said | {name: found[metric]}, mean
         said = {"step": done.step, "weights": "best", "of_steps": [done.best_step]}
         return said | {name: done.best}, self.snapshots.read(done.best_step)
-
-    def autocast(self) -> AbstractContextManager[Any]:
-        """Return the context in which the forward pass runs."""
-        dtype = DTYPES[self.settings.precision]
-        if dtype is torch.float32:
-            return nullcontext()
-        return torch.autocast(self.group.device.type, dtype=dtype)
 
     def facts(self) -> str:
         """Say loss and rate in a few words."""
