@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import torch
 from torch import Tensor
 
-from qkv.attention.kernels.additive import compiled, tiled
+from qkv.attention.kernels.additive import compiled, tiled, triton_ways
 from qkv.attention.kernels.additive.ranges import centre
 from qkv.attention.kernels.reference import finish
 from qkv.attention.scores.score import AdditiveScore, at_least_float32, tanh_energies
@@ -37,6 +37,7 @@ class Way(NamedTuple):
 
 TILED = Way(tiled.energies, tiled.gradients)
 COMPILED = Way(compiled.energies, compiled.gradients)
+TRITON = Way(triton_ways.energies, triton_ways.gradients)
 
 
 def run(work: Work) -> Attended:
@@ -47,6 +48,11 @@ def run(work: Work) -> Attended:
 def run_compiled(work: Work) -> Attended:
     """Attend in compiled loops."""
     return finish(work, _energies(work, COMPILED))
+
+
+def run_triton(work: Work) -> Attended:
+    """Attend with the energies of Triton kernels."""
+    return finish(work, _energies(work, TRITON))
 
 
 def remark(work: Work) -> str | None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import torch
 
 if TYPE_CHECKING:
-    from jaxtyping import Float
+    from jaxtyping import Bool, Float
     from torch import Tensor
 
 
@@ -31,16 +31,28 @@ LIMITS = {
 
 
 class Centre(NamedTuple):
-    """Added to a, taken from b, per dimension; and how far from 0 either needs to be told."""
+    """Added to a, taken from b, per dimension; and how far from 0 either needs to be told.
+
+    holds: of each item, whether the exponentials are within reach, and these numbers so of use.
+    """
 
     shift: Float[Tensor, "items 1 hidden"]
     limit: Float[Tensor, "items 1 hidden"]
+    holds: Bool[Tensor, "items 1 1"]
 
 
 def centre(
     a: Float[Tensor, "items queries hidden"], b: Float[Tensor, "items keys hidden"]
 ) -> Centre | None:
-    """Find what to add to a and take from b; None where their exponentials would overflow.
+    """Find what to add to a and take from b; None where their exponentials would overflow."""
+    found = middle(a, b)
+    return found if bool(found.holds.all()) else None
+
+
+def middle(
+    a: Float[Tensor, "items queries hidden"], b: Float[Tensor, "items keys hidden"]
+) -> Centre:
+    """Find what to add to a and take from b, and for which items that will do.
 
     Of each dimension, the side that varies less, by half a range h, is centred: it lies within h.
     On the other, whatever lies beyond h + saturation meets nothing but saturated tanh, and may be
@@ -52,6 +64,6 @@ def centre(
     a_half, b_half = (a_high - a_low) / 2, (b_high - b_low) / 2
     on_key = b_half <= a_half
     limit = torch.where(on_key, b_half, a_half) + saturation
-    if not bool((limit <= reach).all()):  # what is not a number is not, either
-        return None
-    return Centre(torch.where(on_key, b_low / 2 + b_high / 2, -a_low / 2 - a_high / 2), limit)
+    shift = torch.where(on_key, b_low / 2 + b_high / 2, -a_low / 2 - a_high / 2)
+    # What is not a number is not within reach, either.
+    return Centre(shift, limit, (limit <= reach).all(-1, keepdim=True))
