@@ -1,0 +1,92 @@
+"""Peers into environments of their own, so that none can change the project's or another's.
+
+    python benchmarks/peers/install.py [--folder ~/.cache/qkv/peers] [NAME ...]
+
+A peer is pinned, and so is the PyTorch under it: the same that the project has. OpenNMT-py 3.5.1 asks
+for an older one, so it comes without its dependencies and what it imports is named here. A peer that
+cannot be installed is told with pip's last line, and whoever measures goes on without it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import hashlib
+import subprocess
+import sys
+from pathlib import Path
+
+FOLDER = Path.home() / ".cache/qkv/peers"
+TORCH = "torch==2.13.0"
+
+
+@dataclasses.dataclass(frozen=True)
+class Peer:
+    """What pip is given, in two goes: with dependencies, and then without."""
+
+    needs: tuple[str, ...]
+    alone: tuple[str, ...] = ()
+    imports: str = ""
+
+
+PEERS = {
+    "opennmt": Peer(
+        needs=(
+            TORCH, "setuptools<81", "numpy<3", "configargparse", "ctranslate2==4.8.5",
+            "tensorboard", "flask", "waitress", "pyonmttok", "pyyaml", "sacrebleu", "rapidfuzz",
+            "pyahocorasick", "six", "sentencepiece", "spacy", "fasttext-wheel",
+        ),
+        alone=("OpenNMT-py==3.5.1",),
+        imports="onmt.train_single, onmt.translate",
+    ),
+    "joeynmt": Peer(
+        needs=(TORCH, "setuptools<81", "joeynmt==2.3.0", "importlib_metadata"),
+        imports="joeynmt.training, joeynmt.prediction",
+    ),
+    "ctranslate2": Peer(
+        needs=("ctranslate2==4.8.5", "sentencepiece", "setuptools<81"), imports="ctranslate2"
+    ),
+}  # fmt: skip
+
+
+def python(name: str, folder: Path = FOLDER) -> Path:
+    """Return the interpreter that has this peer."""
+    return folder / name / "bin/python"
+
+
+def missing(name: str, folder: Path = FOLDER) -> str:
+    """Install a peer where it is not; return why it cannot be had, or nothing."""
+    peer, done = PEERS[name], folder / name / f".{version(name)}"
+    if done.exists():
+        return ""
+    pip = [str(python(name, folder)), "-m", "pip", "--disable-pip-version-check", "--quiet", "install"]
+    steps = [[sys.executable, "-m", "venv", "--clear", str(folder / name)], [*pip, *peer.needs]]
+    if peer.alone:
+        steps.append([*pip, "--no-deps", *peer.alone])
+    steps.append([str(python(name, folder)), "-W", "ignore", "-c", f"import {peer.imports}"])
+    for step in steps:
+        ran = subprocess.run(step, capture_output=True, text=True)
+        if ran.returncode:
+            lines = [line for line in (ran.stderr or ran.stdout).splitlines() if line.strip()]
+            return f"{name}: {lines[-1] if lines else 'no message'}"
+    done.touch()
+    return ""
+
+
+def version(name: str) -> str:
+    """Return a word that changes with what is to be installed."""
+    return hashlib.sha256(repr(PEERS[name]).encode()).hexdigest()[:12]
+
+
+def main() -> None:
+    """Install the peers that are named, or all."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--folder", type=Path, default=FOLDER)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(PEERS)}")
+    options = parser.parse_args()
+    for name in options.names or PEERS:
+        print(missing(name, options.folder) or f"{name}: ready in {options.folder / name}")
+
+
+if __name__ == "__main__":
+    main()
