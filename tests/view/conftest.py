@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 from view_figures import SCRIPTS, soft
+from view_pages import SIZES
 
-from qkv.view import Figure
+from qkv.view import Figure, save
 
+Open = Callable[..., object]
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 ARGUMENTS = [
     "--no-sandbox",
@@ -46,3 +48,43 @@ def browser() -> Iterator[object]:
         chromium = playwright.chromium.launch(executable_path=program, args=ARGUMENTS)
         yield chromium
         chromium.close()
+
+
+@pytest.fixture
+def open_page(browser, tmp_path) -> Iterator[Open]:
+    """Open figures as a page; on leaving, no error and no request may have happened."""
+    contexts, complaints = [], []
+
+    def watch(page):
+        page.on("console", lambda message: complaints.append(f"console: {message.text}"))
+        page.on("pageerror", lambda error: complaints.append(f"error: {error}"))
+
+    def block(route):
+        if route.request.url.startswith("file:"):
+            return route.continue_()
+        complaints.append(f"request: {route.request.url}")
+        return route.abort()
+
+    def open_(figures, size=SIZES[0], scheme="light", text=None):
+        context = browser.new_context(
+            viewport={"width": size[0], "height": size[1]},
+            color_scheme=scheme,
+            offline=True,
+            accept_downloads=True,
+        )
+        contexts.append(context)
+        context.route("**/*", block)
+        page = context.new_page()
+        watch(page)
+        path = tmp_path / "page.html"
+        if text is None:
+            save(figures, path)
+        else:
+            path.write_text(text, encoding="utf-8")
+        page.goto(path.as_uri())
+        return page
+
+    yield open_
+    for context in contexts:
+        context.close()
+    assert complaints == []

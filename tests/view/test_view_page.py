@@ -5,101 +5,15 @@ from __future__ import annotations
 import csv
 import io
 import xml.etree.ElementTree as ElementTree
-from collections.abc import Callable, Iterator
 
 import numpy as np
 import pytest
 from view_figures import random_figure, soft
+from view_pages import SIZES, download, hover, painted, press, tip
 
 from qkv.view import Figure, save
 from qkv.view.colours import NIGHT, PAPER, rgb, top
 from qkv.view.labels import isolate, visible
-
-Open = Callable[..., object]
-SIZES = [(1280, 900), (480, 800)]
-
-
-@pytest.fixture
-def open_page(browser, tmp_path) -> Iterator[Open]:
-    """Open figures as a page; on leaving, no error and no request may have happened."""
-    contexts, complaints = [], []
-
-    def watch(page):
-        page.on("console", lambda message: complaints.append(f"console: {message.text}"))
-        page.on("pageerror", lambda error: complaints.append(f"error: {error}"))
-
-    def block(route):
-        if route.request.url.startswith("file:"):
-            return route.continue_()
-        complaints.append(f"request: {route.request.url}")
-        return route.abort()
-
-    def open_(figures, size=SIZES[0], scheme="light", text=None):
-        context = browser.new_context(
-            viewport={"width": size[0], "height": size[1]},
-            color_scheme=scheme,
-            offline=True,
-            accept_downloads=True,
-        )
-        contexts.append(context)
-        context.route("**/*", block)
-        page = context.new_page()
-        watch(page)
-        path = tmp_path / "page.html"
-        if text is None:
-            save(figures, path)
-        else:
-            path.write_text(text, encoding="utf-8")
-        page.goto(path.as_uri())
-        return page
-
-    yield open_
-    for context in contexts:
-        context.close()
-    assert complaints == []
-
-
-def hover(page, row: int, column: int) -> None:
-    """Move the pointer to a cell, scrolling there if it is out of sight."""
-    canvas = page.locator("canvas")
-    rows, columns = (page.locator(f"text.{axis}").count() for axis in ("target", "source"))
-    box = canvas.bounding_box()
-    x, y = (column + 0.5) * box["width"] / columns, (row + 0.5) * box["height"] / rows
-    canvas.hover(position={"x": x, "y": y}, force=True)
-
-
-def press(page, times: int, key: str) -> None:
-    """Press a key of the map many times without a round trip for each."""
-    page.evaluate(
-        """([times, key]) => {
-            const plot = document.querySelector(".plot");
-            for (let i = 0; i < times; i++)
-                plot.dispatchEvent(new KeyboardEvent("keydown", { key }));
-        }""",
-        [times, key],
-    )
-
-
-def tip(page) -> list[str]:
-    return page.locator(".tip dd").all_inner_texts()
-
-
-def painted(page, rows: int, columns: int) -> np.ndarray:
-    """Return the colour at the centre of every cell of the canvas."""
-    colours = page.evaluate(
-        """([rows, columns]) => {
-            const canvas = document.querySelector("canvas"), ink = canvas.getContext("2d");
-            const { data, width, height } = ink.getImageData(0, 0, canvas.width, canvas.height);
-            const at = (i, count, length) => Math.floor((i + 0.5) * length / count);
-            return Array.from({ length: rows * columns }, (_, i) => {
-                const y = at(Math.floor(i / columns), rows, height);
-                const place = 4 * (y * width + at(i % columns, columns, width));
-                return [...data.slice(place, place + 4)];
-            });
-        }""",
-        [rows, columns],
-    )
-    return np.array(colours).reshape(rows, columns, 4)
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -183,12 +97,6 @@ def test_arrow_keys_move_the_cell_and_bring_it_into_sight(open_page):
     assert cell["y"] >= names["y"] + names["height"]
     page.keyboard.press("Escape")
     assert page.locator(".tip").is_hidden()
-
-
-def download(page, button: str) -> bytes:
-    with page.expect_download() as waiting:
-        page.click(f"button.{button}")
-    return waiting.value.path().read_bytes()
 
 
 def test_the_exported_svg_has_the_weights_bit_for_bit_and_all_labels(open_page, scripts):

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from view_figures import random_figure
+from view_figures import random_figure, random_maps
 
-from qkv.view import Figure, html, png, save, svg
+from qkv.view import AttentionMaps, Figure, html, png, save, svg
 from qkv.view import save as save_function
 from qkv.view.svg import svg_size
 
@@ -71,7 +71,33 @@ def test_an_svg_that_would_be_huge_is_refused_with_its_size_unless_it_is_asked_f
             save(figure, tmp_path / name, most_bytes=size // 3)
         assert not (tmp_path / name).exists()
     save(figure, tmp_path / "a.svg", most_bytes=2 * size)
-    save(figure, tmp_path / "a.html", most_bytes=10)
+    save(figure, tmp_path / "a.html", most_bytes=30 * 40 * 4 * 4 // 3)
+
+
+def test_a_page_over_its_budget_is_refused_before_anything_is_packed_or_written(
+    tmp_path, monkeypatch
+):
+    def packed(*_):
+        raise AssertionError("packed")
+
+    monkeypatch.setattr("qkv.view.html.pack", packed)
+    one = np.broadcast_to(np.float32(1 / 2000), (12, 2000, 2000))  # 144 heads: 2.3 GB if it were
+    names = [f"token{i}" for i in range(2000)]
+    maps = AttentionMaps([one] * 12, names, names, "large")
+    for precision, size in [("exact", "3,072"), ("float16", "1,536"), ("uint8", "768")]:
+        with pytest.raises(ValueError, match=rf"about {size} MB.*\.select\(.*uint8.*most_bytes"):
+            save(maps, tmp_path / "a.html", precision=precision)
+    assert not (tmp_path / "a.html").exists()
+    with pytest.raises(ValueError, match="precision is 'int4'; allowed: exact, float16, uint8"):
+        save(maps, tmp_path / "a.html", precision="int4")
+
+
+def test_an_image_of_several_heads_is_refused_and_of_one_is_drawn(tmp_path):
+    maps = random_maps(2, 3, 5, 7)
+    with pytest.raises(ValueError, match=r"2 layers of 3; choose with \.figure\(layer, head\)"):
+        save(maps, tmp_path / "a.svg")
+    save(maps.figure(1, 2), tmp_path / "a.svg")
+    assert "layer 1; head 2" in (tmp_path / "a.svg").read_text()
 
 
 def test_the_size_of_an_svg_is_known_before_it_is_drawn():

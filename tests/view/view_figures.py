@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from qkv.view import Figure
+from qkv.view import AttentionMaps, Figure
 
 # Every kind of label that plots of others got wrong: wide, right to left, marks, joined emoji.
 SCRIPTS = [
@@ -32,3 +32,16 @@ def random_figure(rows: int, columns: int, title: str = "Title", note: str = "no
     target = [f"t{row}" for row in range(rows)]
     source = [f"s{column}" for column in range(columns)]
     return Figure(soft(rows, columns), target, source, title, note)
+
+
+def random_maps(
+    layers: int, heads: int, rows: int, columns: int, **given: object
+) -> AttentionMaps:
+    """Return maps of which every head differs from every other."""
+    weights = [
+        np.stack([soft(rows, columns, seed=100 * layer + head) for head in range(heads)])
+        for layer in range(layers)
+    ]
+    target = [f"t{row}" for row in range(rows)]
+    source = [f"s{column}" for column in range(columns)]
+    return AttentionMaps(weights, target, source, **{"title": "Maps"} | given)

@@ -8,18 +8,27 @@ These imports are not lazy: functions and their modules share names, so each fun
 after its module. Nothing heavier than numpy is behind them; resvg is imported when a PNG is drawn.
 """
 
-from qkv.view.figure import Figure, show
+from qkv.view.figure import Figure
 from qkv.view.html import html
+from qkv.view.huggingface import from_transformers
+from qkv.view.maps import AttentionMaps
 from qkv.view.panels import Panel, Strip, side_by_side
 from qkv.view.png import png
 from qkv.view.save import save
+from qkv.view.show import show
 from qkv.view.svg import svg
 from qkv.view.terminal import letters, terminal
+from qkv.view.viewer import Viewer
+from qkv.view.words import Words, words
 
 __all__ = [
+    "AttentionMaps",
     "Figure",
     "Panel",
     "Strip",
+    "Viewer",
+    "Words",
+    "from_transformers",
     "html",
     "letters",
     "png",
@@ -28,4 +37,5 @@ __all__ = [
     "side_by_side",
     "svg",
     "terminal",
+    "words",
 ]

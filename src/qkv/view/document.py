@@ -30,7 +30,7 @@ def document(title: str, style: str, body: str, policy: str) -> str:
 
 def part(name: str) -> str:
     """Return a style sheet or script of this package."""
-    return files("qkv.view").joinpath(name).read_text(encoding="utf-8")
+    return files("qkv.view").joinpath("web", name).read_text(encoding="utf-8")
 
 
 def hashed(content: str) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 from qkv.files import write_atomically
 from qkv.view.figure import Figure
 from qkv.view.html import html
+from qkv.view.pack import MOST_BYTES, Shown
 from qkv.view.png import png
 from qkv.view.svg import svg, svg_size
 
@@ -18,37 +19,38 @@ _IMAGES: dict[str, Callable[[Figure], bytes]] = {
 }
 
 
-MOST_BYTES = 50_000_000
-
-
 def save(
-    figures: Figure | Sequence[Figure],
+    shown: Shown | Sequence[Shown],
     path: str | os.PathLike[str],
     *,
     most_bytes: int = MOST_BYTES,
+    precision: str = "exact",
 ) -> list[Path]:
-    """Write figures as the suffix of the path says, and return the files written.
+    """Write figures and maps as the suffix of the path says, and return the files written.
 
     `.html` is one page with all of them. `.svg` and `.png` hold one figure: several go to numbered
     files, `name-1.svg`, `name-2.svg` and so on, and `name.svg` is not written. A file appears
     whole or not at all, and replaces one of the same name.
 
-    most_bytes: the largest SVG that is drawn (for PNG too, which is drawn from it).
+    most_bytes: the largest page, and the largest SVG that is drawn (for PNG too, which is drawn
+        from it). precision: of the page, "exact", "float16" or "uint8".
 
     Raises:
-        ValueError: another suffix, no figure, or too large a one.
+        ValueError: another suffix, no figure, several heads for one image, or too much.
     """
-    figures = [figures] if isinstance(figures, Figure) else figures
     path = Path(path)
     suffix = path.suffix.lower()
     if suffix != ".html" and suffix not in _IMAGES:
         allowed = ", ".join([".html", *_IMAGES])
         raise ValueError(f"cannot save figures as {path.name!r}; allowed suffixes: {allowed}")
-    if not figures:
+    given = shown if isinstance(shown, Sequence) else [shown]
+    if not given:
         raise ValueError(f"no figure to save as {path.name!r}; give at least one")
     if suffix == ".html":
-        title = figures[0].title if len(figures) == 1 else path.stem
-        return [_write(path, html(figures, title or path.stem).encode())]
+        title = given[0].maps().title if len(given) == 1 else path.stem
+        page = html(given, title or path.stem, precision=precision, most_bytes=most_bytes)
+        return [_write(path, page.encode())]
+    figures = [figure for one in given for figure in one.figures()]
     _refuse_large(figures, path, most_bytes)
     paths = [path] if len(figures) == 1 else _numbered(path, len(figures))
     draw = _IMAGES[suffix]
