@@ -33,7 +33,9 @@ from qkv.serve.served import Found, Served
 FAILURES: dict[int | str, dict[str, Any]] = {
     status: {"model": Failure, "description": text}
     for status, text in {
+        400: "The body is not text",
         401: "The key is missing or wrong",
+        404: "There is no such model",
         408: "The body took too long",
         413: "The body is too large",
         422: "The request is wrong, or passes a limit",
