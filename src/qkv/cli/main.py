@@ -19,6 +19,7 @@ VERBS = {
     "score": "give the log-probability of targets that are known",
     "align": "say which source word each target word came from",
     "evaluate": "translate a test set and measure the result",
+    "serve": "answer over HTTP, with a page to try models on",
     "data": "list the named corpora, or look at the pairs of a config",
 }
 

@@ -1,0 +1,183 @@
+"""The application: what is asked at which path."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import Any
+
+from fastapi import FastAPI, Response
+from fastapi.responses import StreamingResponse
+
+from qkv.run import Run
+from qkv.serve import answers, refusal
+from qkv.serve.guard import Guard
+from qkv.serve.limits import Limits
+from qkv.serve.metrics import Metrics
+from qkv.serve.refusal import Refusal
+from qkv.serve.schemas import (
+    AlignAnswer,
+    AlignRequest,
+    Asked,
+    AttentionAnswer,
+    AttentionRequest,
+    Failure,
+    Health,
+    Models,
+    TranslateAnswer,
+    TranslateRequest,
+)
+from qkv.serve.served import Found, Served
+
+FAILURES: dict[int | str, dict[str, Any]] = {
+    status: {"model": Failure, "description": text}
+    for status, text in {
+        400: "The body is not text",
+        401: "The key is missing or wrong",
+        404: "There is no such model",
+        408: "The body took too long",
+        413: "The body is too large",
+        422: "The request is wrong, or passes a limit",
+        429: "Too much waits already",
+        503: "It took too long, or the server is stopping",
+    }.items()
+}
+
+
+class House:
+    """The models of one application, and whether it still takes work."""
+
+    def __init__(self, runs: Mapping[str, Run], limits: Limits) -> None:
+        if not runs:
+            raise ValueError("a server needs at least one model, got none")
+        self.limits, self.metrics = limits, Metrics()
+        self.served = {name: Served(name, run, limits, self.metrics) for name, run in runs.items()}
+        self.draining = False
+
+    def of(self, asked: Asked) -> Served:
+        """Return the model that is asked for.
+
+        Raises:
+            Refusal: there is none of that name, or the server is stopping.
+        """
+        if self.draining:
+            raise Refusal(503, "the server is stopping; ask another, or again later")
+        name = asked.model if asked.model is not None else next(iter(self.served))
+        if name not in self.served:
+            raise Refusal(404, f"no model {name!r}; there are: {', '.join(self.served)}")
+        return self.served[name]
+
+    async def within_time(self, work: Any) -> Any:
+        """Wait for work, but not longer than a request may take.
+
+        Raises:
+            Refusal: it took longer; what still waits of it is given up.
+        """
+        try:
+            return await asyncio.wait_for(work, self.limits.seconds)
+        except TimeoutError:
+            raise Refusal(
+                503,
+                f"no answer within {self.limits.seconds:g} seconds; send less, or again later",
+                self.limits.seconds,
+            ) from None
+
+
+def create_app(
+    runs: Mapping[str, Run], *, limits: Limits | None = None, key: str | None = None
+) -> FastAPI:
+    """Return the ASGI application that serves these models.
+
+    Args:
+        runs: what `qkv.load` returned, by the name that clients use; the first is the default.
+        limits: how much a client may ask for.
+        key: what clients must send as `Authorization: Bearer KEY`; None: anybody may ask.
+
+    Raises:
+        ValueError: there is no model.
+    """
+    house = House(runs, limits or Limits())
+
+    @asynccontextmanager
+    async def life(app: FastAPI) -> AsyncIterator[None]:
+        yield
+        house.draining = True
+
+    app = FastAPI(title="qkv", docs_url=None, redoc_url=None, lifespan=life)
+    app.state.house = house
+    refusal.install(app)
+    _add_work(app, house)
+    _add_facts(app, house)
+    app.add_middleware(
+        Guard, limits=house.limits, metrics=house.metrics, key=key, open_prefixes=("/page/",)
+    )
+    return app
+
+
+def _add_work(app: FastAPI, house: House) -> None:
+    """Add the paths that ask a model."""
+
+    @app.post("/translate", responses=FAILURES)
+    async def translate(asked: TranslateRequest) -> TranslateAnswer:
+        served = house.of(asked)
+        futures = served.batcher.put(served.questions(asked))
+        if asked.stream:
+            lines = _lines(house, served, futures, asked)
+            return StreamingResponse(lines, media_type="application/x-ndjson")  # type: ignore[return-value]
+        found = await house.within_time(asyncio.gather(*futures))
+        return TranslateAnswer(
+            model=served.name,
+            results=[
+                answers.translated(served.run, index, outputs, asked.attention)
+                for index, outputs in enumerate(found)
+            ],
+        )
+
+    @app.post("/align", responses=FAILURES)
+    async def align(asked: AlignRequest) -> AlignAnswer:
+        served = house.of(asked)
+        return await house.within_time(asyncio.to_thread(answers.aligned, served, asked))
+
+    @app.post("/attention", responses=FAILURES)
+    async def attention(asked: AttentionRequest) -> AttentionAnswer:
+        served = house.of(asked)
+        return await house.within_time(asyncio.to_thread(answers.attended, served, asked))
+
+
+async def _lines(
+    house: House,
+    served: Served,
+    futures: list[asyncio.Future[Found]],
+    asked: TranslateRequest,
+) -> AsyncIterator[str]:
+    """Give each text as a line of JSON when it is done; an error is the last line."""
+    try:
+        async with asyncio.timeout(house.limits.seconds):
+            for index, future in enumerate(futures):
+                found = answers.translated(served.run, index, await future, asked.attention)
+                yield found.model_dump_json() + "\n"
+    except TimeoutError:
+        seconds = house.limits.seconds
+        late = Refusal(503, f"not all done within {seconds:g} seconds", seconds)
+        yield bytes(late.response().body).decode() + "\n"
+    finally:
+        for future in futures:
+            future.cancel()
+
+
+def _add_facts(app: FastAPI, house: House) -> None:
+    """Add the paths that tell of the server."""
+
+    @app.get("/models")
+    async def models() -> Models:
+        return Models(models=[served.facts() for served in house.served.values()])
+
+    @app.get("/health")
+    async def health() -> Health:
+        waiting = sum(served.batcher.waiting for served in house.served.values())
+        return Health(status="draining" if house.draining else "ok", waiting=waiting)
+
+    @app.get("/metrics", response_class=Response)
+    async def metrics() -> Response:
+        return Response(house.metrics.text(), media_type="text/plain; version=0.0.4")

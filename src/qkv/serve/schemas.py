@@ -1,0 +1,168 @@
+"""What requests and answers hold; OpenAPI says the same."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Text = str
+Rows = list[list[float]]
+
+
+class Asked(BaseModel):
+    """What every request may hold."""
+
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+    model: str | None = Field(None, description="its name in /models; none: the first")
+
+
+class TranslateRequest(Asked):
+    """Texts to translate."""
+
+    text: Text | list[Text] = Field(description="a text, or a list of texts")
+    n_best: int = Field(1, ge=1, description="outputs a text")
+    method: Literal["beam", "greedy", "sample"] | None = Field(
+        None, description="how to search; none: as the model's own config says"
+    )
+    beam: int | None = Field(None, ge=1, description="hypotheses kept a step")
+    attention: bool = Field(False, description="give the attention of each output")
+    stream: bool = Field(
+        False, description="answer one JSON line a text as it is done, in any order of time"
+    )
+
+
+class AlignRequest(Asked):
+    """Pairs to align; the model reads the given target."""
+
+    source: Text | list[Text]
+    target: Text | list[Text]
+    units: Literal["words", "tokens"] = "words"
+    method: Literal["argmax", "argmax-source", "mutual", "threshold"] = "argmax"
+    threshold: float = Field(0.5, gt=0, le=1, description="of method threshold")
+
+
+class AttentionRequest(Asked):
+    """One pair whose attention is looked at; without a target, the model's own output is."""
+
+    source: Text
+    target: Text | None = None
+    name: str | None = Field(None, description="which attention, as listed; none: the list")
+    head: int | None = Field(None, ge=0, description="which head, from 0; none: their mean")
+
+
+class Token(BaseModel):
+    """A token and where it stands in the text, in characters; the end symbol stands nowhere."""
+
+    text: str
+    start: int | None
+    end: int | None
+
+
+class Output(BaseModel):
+    """One output of a text."""
+
+    text: str
+    log_prob: float
+    score: float
+    truncated: bool
+    tokens: list[str]
+    attention: Rows | None = None
+
+
+class Translated(BaseModel):
+    """A text, and its outputs, best first."""
+
+    index: int
+    source: str
+    source_tokens: list[Token]
+    outputs: list[Output]
+
+
+class TranslateAnswer(BaseModel):
+    """The texts in the order asked."""
+
+    model: str
+    results: list[Translated]
+
+
+class Link(BaseModel):
+    """Source unit `source` belongs to target unit `target`, both from 0."""
+
+    source: int
+    target: int
+    weight: float
+
+
+class Aligned(BaseModel):
+    """A pair, aligned."""
+
+    source: list[Token]
+    target: list[Token]
+    links: list[Link]
+    pharaoh: str
+
+
+class AlignAnswer(BaseModel):
+    """The pairs in the order asked."""
+
+    model: str
+    results: list[Aligned]
+
+
+class AttentionName(BaseModel):
+    """One attention of a model."""
+
+    name: str
+    heads: int
+
+
+class AttentionAnswer(BaseModel):
+    """The attentions there are and, if one was named, its weights: a row a target token."""
+
+    model: str
+    attentions: list[AttentionName]
+    name: str | None = None
+    head: int | None = None
+    rows: list[str] = []
+    columns: list[str] = []
+    weights: Rows | None = None
+
+
+class ModelFacts(BaseModel):
+    """What a model is."""
+
+    name: str
+    kind: str
+    parameters: int
+    source_vocabulary: int
+    target_vocabulary: int
+    attends: bool
+
+
+class Models(BaseModel):
+    """All that this server has; the first answers where none is named."""
+
+    models: list[ModelFacts]
+
+
+class Health(BaseModel):
+    """Whether it answers; "draining": it takes no new work."""
+
+    status: Literal["ok", "draining"]
+    waiting: int
+
+
+class Problem(BaseModel):
+    """What went wrong."""
+
+    code: str
+    message: str
+    limit: float | None = None
+
+
+class Failure(BaseModel):
+    """The form of every error."""
+
+    error: Problem
