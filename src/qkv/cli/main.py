@@ -19,6 +19,7 @@ VERBS = {
     "score": "give the log-probability of targets that are known",
     "align": "say which source word each target word came from",
     "evaluate": "translate a test set and measure the result",
+    "export": "write a model for CTranslate2 or ONNX, checked for equal tokens",
     "data": "list the named corpora, or look at the pairs of a config",
 }
 

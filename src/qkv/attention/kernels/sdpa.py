@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from qkv.attention.kernels.twice import differentiable_twice
+from qkv.attention.recorded import recorded
 from qkv.attention.result import Attended
 from qkv.attention.scores.score import DotScore
 
@@ -45,6 +46,8 @@ def run(work: Work) -> Attended:
 
 def with_lost_rows(query: Tensor, context: Tensor) -> Tensor:
     """A query that is not finite has no context: torch's CPU kernel gives it zeros, not NaN."""
+    if recorded():
+        return context.masked_fill(~query.isfinite().all(-1, keepdim=True), math.nan)
     if query.device.type != "cpu" or bool(query.detach().sum().isfinite()):
         return context
     return context.masked_fill(~query.isfinite().all(-1, keepdim=True), math.nan)

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from qkv.attention.masks.mask import Mask
+from qkv.attention.recorded import recorded
 
 if TYPE_CHECKING:
     from jaxtyping import Bool, Int
@@ -42,7 +43,7 @@ class Lengths(Mask):
                 f"Mask.lengths takes one integer a batch item, a tensor [batch], got {kind}; "
                 "a boolean padding mask is Mask.keep(t[:, None, :])"
             )
-        if bool((n < 0).any()):
+        if not recorded() and bool((n < 0).any()):
             raise ValueError(f"lengths are 0 or more, got {n.tolist()}")
         return Lengths(n)
 
@@ -74,6 +75,8 @@ class Lengths(Mask):
 
     def longer_than(self, keys: int) -> tuple[int, int] | None:
         """The first item that is."""
+        if recorded():
+            return None
         over = (self.n > keys).nonzero()
         return (int(over[0]), int(self.n[over[0]])) if len(over) else None
 
