@@ -31,6 +31,7 @@ if TYPE_CHECKING:
         reweighters,
         scores,
     )
+    from qkv.exports import export
     from qkv.nn import MultiHeadAttention
     from qkv.run import Run, load
 
@@ -48,6 +49,7 @@ _EXPORTS = {
     "WeightsOf": "qkv.attention",
     "attend": "qkv.attention",
     "biases": "qkv.attention",
+    "export": "qkv.exports",
     "linear": "qkv.attention",
     "linear_attend": "qkv.attention",
     "load": "qkv.run",
@@ -72,6 +74,7 @@ __all__ = [
     "__version__",
     "attend",
     "biases",
+    "export",
     "hf",
     "linear",
     "linear_attend",

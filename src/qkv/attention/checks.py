@@ -124,14 +124,16 @@ def leading_shape(tensors: dict[str, Tensor]) -> torch.Size:
     ]
     if all(shape == shapes[0] for shape in shapes):
         return shapes[0]
-    sizes = [set(axis) - {1} for axis in zip(*shapes, strict=False)]
-    if len({len(shape) for shape in shapes}) > 1 or any(len(axis) > 1 for axis in sizes):
+    sizes = [[size for size in axis if size != 1] for axis in zip(*shapes, strict=False)]
+    if len({len(shape) for shape in shapes}) > 1 or any(
+        size != axis[0] for axis in sizes for size in axis
+    ):
         given = ", ".join(f"{name} {list(tensor.shape)}" for name, tensor in tensors.items())
         raise ValueError(
             f"leading dimensions do not fit: {given}. Before [time, dim] come batch (and heads), "
             "equal or 1"
         )
-    return torch.Size(axis.pop() if axis else 1 for axis in sizes)
+    return torch.Size(axis[0] if axis else 1 for axis in sizes)
 
 
 def check_widths(score: Score, query: Tensor, prepared: Tensor) -> None:

@@ -10,6 +10,7 @@ from torch import Tensor
 from qkv.attention.checks import leading_shape
 from qkv.attention.masks.mask import align
 from qkv.attention.masks.visible import Visible, drawn, hide
+from qkv.attention.recorded import recorded
 from qkv.attention.tiles import lay_out
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ def see(
     sizes: queries, keys, and dimensions of batch and heads.
     """
     queries, keys, leading = sizes
-    if kernel in ("auto", "sparse") and slots.tileable:
+    if kernel in ("auto", "sparse") and slots.tileable and not recorded():
         tiles = lay_out(
             mask,
             queries,
@@ -94,7 +95,7 @@ def prepare(score: Score, key: Tensor, value: Tensor, mask: Mask | None) -> Prep
     if mask.same_for_every_query:
         return prepare_for(score, key, value, mask, drawn(mask, 1, keys, leading, key.device))
     met = align(mask.reachable(keys, key.device), leading, core=1)
-    key, value = empty(key, value, None if bool(met.all()) else ~met)
+    key, value = empty(key, value, None if not recorded() and bool(met.all()) else ~met)
     return Prepared(score.prepare(key), value, mask)
 
 

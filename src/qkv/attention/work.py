@@ -23,6 +23,7 @@ from qkv.attention.checks import (
 )
 from qkv.attention.masks.visible import Visible, visible
 from qkv.attention.prepared import Prepared, empty, prepare_for, see
+from qkv.attention.recorded import recorded
 from qkv.attention.tiles import Tiles
 from qkv.attention.weights_of import WeightsOf
 
@@ -141,7 +142,7 @@ def both(first: Mask | None, second: Mask | None) -> Mask | None:
 def _narrowed(seen: Visible | None, bias: Tensor, key: Tensor) -> Visible | None:
     """A bias of -inf forbids as a mask does, and a row of nothing else is as dead."""
     forbidden = torch.isneginf(raised(bias, key.dim()))
-    if not bool(forbidden.any()):
+    if not recorded() and not bool(forbidden.any()):
         return seen
     allowed = ~forbidden.expand(*forbidden.shape[:-1], key.shape[-2])
     if seen is None:

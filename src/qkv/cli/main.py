@@ -20,6 +20,7 @@ VERBS = {
     "align": "say which source word each target word came from",
     "evaluate": "translate a test set and measure the result",
     "serve": "answer over HTTP, with a page to try models on",
+    "export": "write a model for CTranslate2 or ONNX, checked for equal tokens",
     "data": "list the named corpora, or look at the pairs of a config",
 }
 

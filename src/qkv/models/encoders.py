@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import singledispatch
 from typing import NamedTuple
 
 import torch
@@ -99,23 +100,29 @@ class Pass(NamedTuple):
     cell: Float[Tensor, "batch hidden"]
 
 
+@singledispatch
 def read(
     recurrence: nn.Module,
     inputs: Float[Tensor, "batch source width"],
     lengths: Int[Tensor, " batch"],
 ) -> Pass:
     """Run one of `CELLS` over padded inputs and find each sequence's own last state."""
-    if isinstance(recurrence, nn.LSTM):
-        # Of its cells torch returns the last one only; packing makes that the last real token's.
-        packed = pack_padded_sequence(
-            inputs, lengths.cpu(), batch_first=True, enforce_sorted=False
-        )
-        outputs, (hidden, cell) = recurrence(packed)
-        states, _ = pad_packed_sequence(outputs, batch_first=True, total_length=inputs.shape[1])
-        return Pass(states, hidden[0], cell[0])
     states, _ = recurrence(inputs)
-    final = states[torch.arange(len(lengths), device=lengths.device), lengths - 1]
+    final = states[torch.arange(lengths.shape[0], device=lengths.device), lengths - 1]
     return Pass(states, final, final)
+
+
+@read.register
+def _(
+    recurrence: nn.LSTM,
+    inputs: Float[Tensor, "batch source width"],
+    lengths: Int[Tensor, " batch"],
+) -> Pass:
+    # Of its cells torch returns the last one only; packing makes that the last real token's.
+    packed = pack_padded_sequence(inputs, lengths.cpu(), batch_first=True, enforce_sorted=False)
+    outputs, (hidden, cell) = recurrence(packed)
+    states, _ = pad_packed_sequence(outputs, batch_first=True, total_length=inputs.shape[1])
+    return Pass(states, hidden[0], cell[0])
 
 
 def reversal(lengths: Int[Tensor, " batch"], width: int) -> Int[Tensor, "batch source"]:
@@ -130,5 +137,5 @@ def take(
     inputs: Float[Tensor, "batch source width"], positions: Int[Tensor, "batch source"]
 ) -> Float[Tensor, "batch source width"]:
     """Return inputs[b, positions[b, j]] at j."""
-    rows = torch.arange(len(inputs), device=inputs.device).unsqueeze(1)
+    rows = torch.arange(inputs.shape[0], device=inputs.device).unsqueeze(1)
     return inputs[rows, positions]

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from qkv.attention.recorded import recorded
+
 if TYPE_CHECKING:
     from jaxtyping import Bool, Float, Int
 
@@ -60,6 +62,8 @@ class KeyValueCache:
         """Whether all these rows (per head, if 3-D) are empty already, so that none can harm."""
         if hidden is None or self.emptied is None:
             return hidden is None
+        if recorded():
+            return False
         emptied = self.emptied.unsqueeze(-2) if hidden.dim() > 1 else self.emptied
         return not bool((hidden & ~emptied).any())
 

@@ -20,6 +20,7 @@ from qkv.attention.checks import check_mask, check_pairs
 from qkv.attention.masks.mask import align
 from qkv.attention.masks.visible import Visible
 from qkv.attention.prepared import Prepared, empty
+from qkv.attention.recorded import recorded
 from qkv.attention.result import Attended
 from qkv.nn.cache import KeyValueCache
 
@@ -202,7 +203,7 @@ class MultiHeadAttention(nn.Module):
         hidden = None
         if mask is not None:
             met = align(mask.reachable(key.shape[-2], key.device), 2, core=1)
-            hidden = None if bool(met.all()) else _in_every_head(~met)
+            hidden = None if not recorded() and bool(met.all()) else _in_every_head(~met)
         return self._project(key, value, hidden)
 
     def extend(

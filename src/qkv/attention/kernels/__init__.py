@@ -117,7 +117,7 @@ def choose(name: str, work: Work) -> Kernel:
         return next(
             kernel
             for kernel in KERNELS.values()
-            if kernel.loss(work) is None and kernel.gap(work) is None
+            if kernel.gap(work) is None and kernel.loss(work) is None
         )
     if name not in KERNELS:
         raise ValueError(f"unknown kernel {name!r}; known: auto, {', '.join(KERNELS)}")

@@ -16,6 +16,7 @@ from qkv.attention.kernels.kernel import transformed
 from qkv.attention.kernels.reference import beside
 from qkv.attention.kernels.tiled import available, fused
 from qkv.attention.kernels.twice import differentiable_twice
+from qkv.attention.recorded import recorded
 from qkv.attention.result import Attended
 from qkv.attention.scores.score import DotScore
 
@@ -62,6 +63,8 @@ def _told(given: list[Tensor]) -> bool:
 
 def with_lost_rows(query: Tensor, context: Tensor) -> Tensor:
     """A query that is not finite has no context: torch's CPU kernel gives it zeros, not NaN."""
+    if recorded():
+        return context.masked_fill(~query.isfinite().all(-1, keepdim=True), math.nan)
     if query.device.type != "cpu" or math.isfinite(query.detach().sum()):
         return context
     return context.masked_fill(~query.isfinite().all(-1, keepdim=True), math.nan)

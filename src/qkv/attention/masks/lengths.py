@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from qkv.attention.masks.mask import Mask
+from qkv.attention.recorded import recorded
 
 if TYPE_CHECKING:
     from jaxtyping import Bool, Int
@@ -44,7 +45,7 @@ class Lengths(Mask):
                 "a boolean padding mask is Mask.keep(t[:, None, :])"
             )
         lengths = Lengths(n)
-        if lengths.ends[0] < 0:
+        if not recorded() and lengths.ends[0] < 0:
             raise ValueError(f"lengths are 0 or more, got {n.tolist()}")
         return lengths
 
@@ -56,7 +57,7 @@ class Lengths(Mask):
 
     def forbids_nothing(self, queries: int, keys: int) -> bool:
         """Whether the shortest item has all keys."""
-        return self.ends[0] >= keys
+        return not recorded() and self.ends[0] >= keys
 
     @property
     def same_for_every_query(self) -> bool:
@@ -86,7 +87,7 @@ class Lengths(Mask):
 
     def longer_than(self, keys: int) -> tuple[int, int] | None:
         """The first item that is."""
-        if self.ends[1] <= keys:
+        if recorded() or self.ends[1] <= keys:
             return None
         over = (self.n > keys).nonzero()
         return (int(over[0]), int(self.n[over[0]])) if len(over) else None

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from qkv.attention.masks.mask import align
+from qkv.attention.recorded import recorded
 
 if TYPE_CHECKING:
     from jaxtyping import Bool, Int
@@ -91,6 +92,9 @@ def drawn(
 
 def visible(keep: Bool[Tensor, "*batch T keys"]) -> Visible | None:
     """Find the dead rows and hidden columns of a drawn mask; None when it forbids nothing."""
+    if recorded():
+        living = keep.any(-1, keepdim=True)
+        return Visible(keep | ~living, ~living, ~keep.any(-2))
     flags = keep.view(torch.uint8)  # bytes are reduced ten times faster than booleans
     if flags.amin().item():
         return None

@@ -1,0 +1,14 @@
+"""Whether a graph is being recorded, so that numbers cannot be looked at."""
+
+from __future__ import annotations
+
+import torch
+
+
+def recorded() -> bool:
+    """Whether torch.export or torch.compile records: shapes are symbols, and numbers unknown.
+
+    What is left out because of the numbers (a mask that forbids nothing, a check of lengths) is
+    then not left out: the graph serves any numbers.
+    """
+    return torch.compiler.is_compiling()
