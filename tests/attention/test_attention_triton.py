@@ -1,7 +1,7 @@
 """The additive attention in Triton: outputs and gradients against the equation in float64.
 
-Without a GPU the kernels run in Triton's interpreter, on the CPU: the same code, slowly, so the
-sizes are small.
+Without a GPU the kernels run in Triton's interpreter, on the CPU: the same code, slowly, so sizes
+are small, and blocks are made small where several are needed.
 """
 
 from __future__ import annotations
@@ -11,18 +11,22 @@ from dataclasses import replace
 
 import pytest
 import torch
-
-DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
-if DEVICE == "cpu":
-    os.environ["TRITON_INTERPRET"] = "1"  # before Triton is imported
-pytest.importorskip("triton", reason="Triton is not installed (pip install 'qkv[gpu]')")
-
-from test_attention_additive import Hidden
+from test_attention_additive import HARD, OFFSETS, Hidden, loops
+from test_attention_sparse import Sizes
+from torch.testing import assert_close
 
 import qkv
 from qkv import Mask
 from qkv.attention.kernels import KERNELS
 from qkv.attention.kernels.additive import triton_ways
+from qkv.attention.kernels.additive.fused import composed
+from qkv.attention.kernels.additive.ranges import middle
+from qkv.attention.kernels.additive.triton_ways import Blocks, Inputs
+
+DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
+if DEVICE == "cpu":
+    os.environ["TRITON_INTERPRET"] = "1"  # before Triton is imported
+pytest.importorskip("triton", reason="Triton is not installed (pip install 'qkv[gpu]')")
 
 NAMES = ("additive_triton", "additive_triton_energies")
 each_kernel = pytest.mark.parametrize("kernel", NAMES)
@@ -36,43 +40,296 @@ def _anywhere(monkeypatch):
         monkeypatch.setitem(KERNELS, name, replace(KERNELS[name], devices=None))
 
 
+@pytest.fixture
+def small_blocks(monkeypatch):
+    """Blocks of 2 queries, 16 keys, 16 values and 4 dimensions; 16 queries at a time backward."""
+    monkeypatch.setattr(triton_ways, "PADDED", 16)
+    monkeypatch.setattr(triton_ways, "HELD", 1)
+    monkeypatch.setattr(triton_ways, "_forward_blocks", lambda *sizes: (Blocks(2, 16, 4), 16))
+    monkeypatch.setattr(triton_ways, "_tile", lambda *sizes: Blocks(2, 16, 4))
+    monkeypatch.setattr(triton_ways, "_side_blocks", lambda *sizes: Blocks(2, 4, 4))
+
+
 def drawn(*shapes, dtype=torch.float32):
     return [torch.randn(shape).to(DEVICE, dtype) for shape in shapes]
 
 
-def relative(found, want, terms, dtype=torch.float32):
-    """Each of `terms` roundings moves a result by eps of the largest number that was summed."""
-    eps = torch.finfo(dtype).eps
-    off = (found.double() - want.double()).abs().max()
+def agree(found, want, roundings, dtype=torch.float32):
+    """Each rounding moves a result by eps of, at most, the largest number that is summed there."""
+    off, size = (found.double() - want.double()).abs().max(), want.double().abs().max()
     assert found.isfinite().all()
-    assert off <= eps * terms * (1 + want.double().abs().max()), (off, want.abs().max())
+    assert off <= torch.finfo(dtype).eps * roundings * (1 + size), f"off by {off} at {size}"
+
+
+def some_rows(queries, keys):
+    """A mask without a pattern; two queries may meet nothing."""
+    keep = torch.rand(2, queries, keys) < 0.5
+    keep[0, 1] = keep[1, 4] = False
+    return Mask.keep(keep.to(DEVICE))
+
+
+MASKS = {
+    "none": (lambda queries, keys: None, "context"),
+    "causal": (lambda queries, keys: Mask.causal(2), "weights"),
+    "lengths": (lambda queries, keys: Mask.lengths(torch.tensor([keys, 3])), "stats"),
+    "rows": (some_rows, "weights"),
+    "dead_rows_read": (some_rows, "stats"),
+}
+
+
+def attended(kernel, given, v, **slots):
+    """What comes out, and the gradients of a loss that asks for all of it."""
+    given = [t.detach().clone().requires_grad_() for t in given]
+    score = Hidden(v.detach().clone().to(given[0].dtype))
+    out = qkv.attend(*given, score=score, kernel=kernel, **slots)
+    made = [t for t in out if t is not None]
+    loss = sum(t.masked_fill(t.isinf(), 0).sin().sum() for t in made)
+    return made, torch.autograd.grad(loss, (*given, score.v))
+
+
+def agrees_with_float64(kernel, given, v, **slots):
+    """Roundings: of an energy, some 4 a dimension; of a sum, one a term; weights have them all."""
+    mine, back = attended(kernel, given, v, **slots)
+    want, exact = attended("reference", [t.double() for t in given], v, **slots)
+    hidden, keys = given[0].shape[-1], given[1].shape[-2]
+    for x, y in zip(mine, want, strict=True):
+        assert torch.equal(x.isinf(), y.isinf())
+        agree(x.masked_fill(x.isinf(), 0), y.masked_fill(y.isinf(), 0), 4 * hidden + keys)
+    for x, y in zip(back, exact, strict=True):
+        agree(x, y, 8 * hidden + 4 * keys)
 
 
 @each_kernel
-@pytest.mark.parametrize(
-    "mask", [None, Mask.causal(2), Mask.lengths(torch.tensor([11, 3])), "rows"], ids=str
-)
-@pytest.mark.parametrize("need", ["context", "weights", "stats"])
-def test_outputs_and_gradients_are_those_of_float64(kernel, mask, need):
-    query, key, value = drawn((2, 5, 13), (2, 11, 13), (2, 11, 7))
-    if mask == "rows":
-        keep = torch.rand(2, 5, 11) < 0.5
-        keep[0, 1] = keep[1, 4] = False
-        mask = Mask.keep(keep)
-    score = Hidden(torch.randn(13)).to(DEVICE)
+@pytest.mark.parametrize("mask", MASKS)
+def test_outputs_and_gradients_are_those_of_float64(kernel, mask):
+    made, need = MASKS[mask]
+    given = drawn((2, 5, 13), (2, 11, 13), (2, 11, 7))
+    agrees_with_float64(kernel, given, *drawn((13,)), mask=made(5, 11), need=need)
 
-    def attended(dtype, kernel):
-        given = [t.to(dtype).requires_grad_() for t in (query, key, value)]
-        own = Hidden(score.v.detach().to(dtype))
-        out = qkv.attend(*given, score=own, mask=mask, need=need, kernel=kernel)
-        made = [t for t in out if t is not None]
-        loss = sum(t.masked_fill(t.isinf(), 0).sin().sum() for t in made)
-        return made, torch.autograd.grad(loss, (*given, own.v))
 
-    mine, back = attended(torch.float32, kernel)
-    want, exact = attended(torch.float64, "reference")
-    for x, y in zip(mine, want, strict=True):
-        assert torch.equal(x.isinf(), y.isinf())
-        relative(x.masked_fill(x.isinf(), 0), y.masked_fill(y.isinf(), 0), 13 * 4)
-    for x, y in zip(back, exact, strict=True):
-        relative(x, y, 13 * 4 + 11 * 5)
+@pytest.mark.parametrize("mask", ["none", "causal", "rows"])
+@pytest.mark.usefixtures("small_blocks")
+def test_many_blocks_of_all_that_there_is_give_the_same(mask):
+    """Of queries, keys, values and dimensions; and chunks of queries on the way back."""
+    made, _ = MASKS[mask]
+    given = drawn((2, 19, 5), (2, 37, 5), (2, 37, 17))
+    slots = {"mask": made(19, 37), "need": "weights"}
+    agrees_with_float64("additive_triton", given, *drawn((5,)), **slots)
+
+
+@each_kernel
+@pytest.mark.parametrize(("queries", "keys", "hidden", "read"), [(1, 1, 1, 1), (1, 17, 3, 2)])
+def test_one_query_and_sizes_of_one(kernel, queries, keys, hidden, read):
+    given = drawn((3, queries, hidden), (3, keys, hidden), (3, keys, read))
+    agrees_with_float64(kernel, given, *drawn((hidden,)), need="stats")
+
+
+def test_blocks_are_powers_of_two_that_divide_what_is_filled_up():
+    for size in (1, 2, 3, 16, 17, 100, 1000):
+        for other in (1, 5, 30, 64, 4000):
+            forward, part = triton_ways._forward_blocks(size, other, size)
+            tile = triton_ways._tile(size, other)
+            assert part & (part - 1) == 0
+            for blocks in (forward, tile):
+                assert triton_ways._padded(size) % blocks.rows == 0
+                assert triton_ways._padded(other) % blocks.columns == 0
+            assert all(n & (n - 1) == 0 for n in triton_ways._side_blocks(size, other))
+
+
+@pytest.mark.parametrize("case", HARD)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+def test_any_numbers_give_what_float64_gives(case, dtype):
+    """The bound is that of the other additive kernels; see their test."""
+    width, eps = len(OFFSETS), torch.finfo(dtype).eps
+    a, b, v, g = (
+        torch.randn(size) for size in ((2, 3, width), (2, 5, width), (width,), (2, 3, 5))
+    )
+    make_a, make_b, _ = HARD[case]
+    a, b, v, g = (t.to(DEVICE, dtype) for t in (make_a(a), make_b(b), v, g))
+
+    mine = triton_ways.energies(a, b, v, None), *triton_ways.gradients(a, b, v, g)
+
+    size = a.double().abs().unsqueeze(2) + b.double().abs().unsqueeze(1)
+    near = (a.double().unsqueeze(2) + b.double().unsqueeze(1)).abs() < 20
+    off = eps * (12 + width + 3 * size * near)
+    weighted, g_size = off * v.double().abs(), g.double().abs().unsqueeze(-1)
+    most = (
+        weighted.sum(-1),
+        (g_size * weighted * 4).sum(2) + 5 * eps * g_size.sum(2) * v.abs(),
+        (g_size * weighted * 4).sum(1) + 3 * eps * g_size.sum(1) * v.abs(),
+        (g_size * (off + 15 * eps)).sum((0, 1, 2)),
+    )
+    for found, want, allowed in zip(mine, loops(a, b, v, g), most, strict=True):
+        assert found.isfinite().all()
+        worst = ((found.double() - want).abs() / allowed).max()
+        assert worst <= 1, f"{worst} times what rounding explains"
+
+
+def test_each_item_finds_for_itself_whether_the_identity_holds():
+    query, key = drawn((2, 3, 7), (2, 5, 7))
+    query[1] *= 1e4
+    key[1] *= 1e4
+    assert middle(query, key).holds.view(-1).tolist() == [True, False]
+    (v,) = drawn((7,))
+    both = triton_ways.energies(query, key, v, None)
+    for item in range(2):
+        alone = triton_ways.energies(query[item : item + 1], key[item : item + 1], v, None)
+        assert torch.equal(both[item], alone[0])
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
+@each_kernel
+def test_half_precision_is_summed_in_float32(kernel, dtype):
+    """513 terms of 1 and -1 in turn and one of 2^-4; and a context within one of its roundings."""
+    v = torch.ones(513)
+    v[1::2], v[512] = -1, 2.0**-4
+    query, key = torch.full((1, 2, 513), 30.0).to(DEVICE, dtype), drawn((1, 3, 1))[0].to(dtype)
+    value = drawn((1, 3, 5), dtype=dtype)[0]
+    score = Hidden(v.to(DEVICE, dtype))
+    out = qkv.attend(
+        query, torch.zeros(1, 3, 513).to(key), value, score=score, kernel=kernel, need="stats"
+    )
+    want = torch.tensor(2.0**-4).add(torch.tensor(3.0).log()).to(DEVICE)
+    assert out.log_normalizer.dtype == torch.float32 and out.context.dtype == dtype
+    assert_close(out.log_normalizer, want.expand(1, 2), atol=513 * 1.2e-7, rtol=0)
+    # The weights may be rounded to the values' dtype, and the context is.
+    eps = torch.finfo(dtype).eps
+    mean = value.double().mean(1, keepdim=True).expand(1, 2, 5)
+    assert_close(out.context.double(), mean, atol=2 * eps * float(value.abs().max()), rtol=0)
+
+
+def test_gradients_of_half_precision_are_those_of_float64():
+    given = drawn((2, 5, 13), (2, 11, 13), (2, 11, 7), dtype=torch.bfloat16)
+    v = drawn((13,), dtype=torch.bfloat16)[0]
+    mine, back = attended("additive_triton", given, v)
+    want, exact = attended("reference", [t.double() for t in given], v)
+    for x, y in zip((*mine, *back), (*want, *exact), strict=True):
+        agree(x, y, 11 + 3, torch.bfloat16)  # 11 rounded weights, the context and its gradient
+
+
+def test_a_query_that_may_meet_nothing_gets_zeros_and_passes_none():
+    a, b, v, value = drawn((1, 3, 5), (1, 7, 5), (5,), (1, 7, 2))
+    allowed = torch.ones(1, 3, 7, dtype=torch.bool, device=DEVICE)
+    allowed[0, 1] = False
+    inputs = Inputs(a, b, v, allowed)
+    context, log_normalizer, energies = triton_ways.forward(inputs, value, True)
+    assert not context[0, 1].any()
+    assert log_normalizer[0, 1] == -torch.inf and energies[0, 1].isneginf().all()
+    g, mean = torch.ones_like(context), torch.ones_like(log_normalizer)
+    found = triton_ways.backward(inputs, value, log_normalizer, mean, g, None)
+    assert not found[0][0, 1].any()
+    assert all(t.isfinite().all() for t in found)
+
+
+@pytest.mark.usefixtures("small_blocks")
+def test_blocks_where_no_pair_may_meet_are_not_read():
+    """0 times not a number would be none: there is no 0 where nothing is multiplied."""
+    a, b, v, value = drawn((1, 4, 3), (1, 32, 3), (3,), (1, 32, 2))
+    allowed = torch.ones(1, 4, 32, dtype=torch.bool, device=DEVICE)
+    allowed[0, :2, 16:] = allowed[0, 2:, :16] = False
+    value[0, 16:] = torch.nan
+    context, _, _ = triton_ways.forward(Inputs(a, b, v, allowed), value, False)
+    assert context[0, :2].isfinite().all() and context[0, 2:].isnan().all()
+    g = allowed.float()
+    broken = b.clone()
+    broken[0, 16:] = torch.nan
+    to_a, _, _ = triton_ways.gradients(a, broken, v, g)
+    assert to_a[0, :2].isfinite().all() and to_a[0, 2:].isnan().all()
+
+
+@each_kernel
+def test_what_is_not_a_number_reaches_only_the_queries_that_meet_it(kernel):
+    query, key, v = drawn((1, 4, 7), (1, 5, 7), (7,))
+    score = Hidden(v)
+    plain = qkv.attend(query, key, score=score, kernel=kernel).context
+    query[0, 1, 2] = torch.nan
+    context = qkv.attend(query, key, score=score, kernel=kernel).context
+    assert context[0, 1].isnan().all()
+    assert_close(context[0, [0, 2, 3]], plain[0, [0, 2, 3]])
+
+
+@pytest.mark.parametrize("tied", [False, True])
+def test_the_gradients_may_be_differentiated_again(tied):
+    """Recorded, they are the same, and theirs are those of the reference."""
+    found = []
+    given = drawn((2, 3, 5), (2, 7, 5), dtype=torch.float64)
+    given = given[1:] if tied else given
+    v = drawn((5,), dtype=torch.float64)[0]
+    for kernel in ("additive_triton", "reference"):
+        own = [t.clone().requires_grad_() for t in given]
+        score = Hidden(v.clone())
+        query, key = own[0], own[-1]
+        mask = Mask.causal(2)
+        out = qkv.attend(query, key, score=score, mask=mask, kernel=kernel, need="weights")
+        loss = out.context.square().sum() + out.weights.square().sum()
+        inputs = (*own, score.v)
+        plain = torch.autograd.grad(loss, inputs, retain_graph=True)
+        first = torch.autograd.grad(loss, inputs, create_graph=True)
+        for x, y in zip(plain, first, strict=True):
+            assert_close(x, y, atol=1e-12, rtol=1e-12)
+        second = torch.autograd.grad(sum(t.square().sum() for t in first), inputs)
+        found.append((*first, *second))
+    for x, y in zip(*found, strict=True):
+        assert_close(x, y, atol=1e-11, rtol=1e-11)
+
+
+def test_slots_of_every_kind_are_those_of_the_reference():
+    query, key = drawn((2, 3, 5, 7), (2, 1, 11, 7), dtype=torch.float64)
+    score = Hidden(drawn((7,), dtype=torch.float64)[0])
+    forbidding = torch.randn(5, 11, dtype=torch.float64, device=DEVICE)
+    forbidding[2], forbidding[:, 3] = -torch.inf, -torch.inf
+    for kernel, slots in (
+        ("additive_triton", {"bias": forbidding}),
+        ("additive_triton", {"bias": torch.randn(3, 1, 11).to(forbidding), "need": "weights"}),
+        ("additive_triton", {"mask": Mask.keep(torch.rand(2, 3, 5, 11).to(DEVICE) < 0.7)}),
+        ("additive_triton_energies", {"normalizer": "sparsemax"}),
+        ("additive_triton_energies", {"reweighter": torch.nn.Dropout(0.0)}),
+    ):
+        assert qkv.plan(query, key, score=score, **slots).kernel == kernel
+        mine = qkv.attend(query, key, score=score, kernel=kernel, **slots)
+        want = qkv.attend(query, key, score=score, kernel="reference", **slots)
+        for x, y in zip(mine, want, strict=True):
+            assert (x is None) == (y is None)
+            if x is not None:
+                assert_close(x, y, atol=1e-12, rtol=1e-12)
+
+
+@pytest.mark.usefixtures("small_blocks")
+def test_nothing_of_all_pairs_is_held():
+    """In bytes; an energy has four. Queries go 16 at a time backward, here, of 64."""
+    query, key = (t.requires_grad_() for t in drawn((1, 64, 2), (1, 256, 2)))
+    score = Hidden(drawn((2,))[0])
+    for mask in (None, Mask.lengths(torch.tensor([40]))):
+        with Sizes() as sizes:
+            out = qkv.attend(query, key, score=score, mask=mask, kernel="additive_triton")
+            out.context.sum().backward()
+        assert sizes.largest <= 4 * 16 * 256
+
+
+def test_the_table_says_where_the_kernels_run_and_why_not(monkeypatch):
+    query, key, v = drawn((2, 3, 7), (2, 5, 7), (7,))
+    score = Hidden(v)
+    assert qkv.plan(query, key, score=score).kernel == "additive_triton"
+    assert "no energy is kept" in qkv.plan(query, key, score=score).reason
+    assert "exact and slower" in qkv.plan(1e4 * query, 1e4 * key, score=score).reason
+    monkeypatch.setenv("QKV_TRITON", "0")
+    triton_ways.absent.cache_clear()
+    with pytest.raises(ValueError, match=r"cannot do .*QKV_TRITON=0"):
+        qkv.attend(query, key, score=score, kernel="additive_triton")
+    triton_ways.absent.cache_clear()
+    monkeypatch.undo()
+    if DEVICE == "cpu":
+        with pytest.raises(ValueError, match="cannot do tensors on cpu"):
+            qkv.attend(query, key, score=score, kernel="additive_triton")
+
+
+def test_plain_torch_composes_the_same(monkeypatch):
+    """What differentiates twice is the same function, dead rows and all."""
+    a, b, v, value = drawn((2, 3, 5), (2, 7, 5), (5,), (2, 7, 2), dtype=torch.float64)
+    allowed = torch.rand(2, 3, 7, device=DEVICE) < 0.5
+    allowed[0, 1] = False
+    inputs = Inputs(a, b, v, allowed, torch.randn(2, 3, 7).to(a))
+    context, log_normalizer, weights = composed(inputs, value)
+    mine = triton_ways.forward(inputs, value, False)
+    assert_close(mine[:2], (context, log_normalizer), atol=1e-12, rtol=1e-12)
+    assert not weights[0, 1].any()

@@ -53,6 +53,7 @@ def test_ctranslate2_finds_the_same_tokens_in_any_batch(name: str, tmp_path: Pat
         results = translator.translate_batch(
             [run.source.vocabulary.spell(ids) for ids in sources],
             beam_size=1,
+            min_decoding_length=0,
             max_decoding_length=13,
             suppress_sequences=[["<pad>"], ["<s>"]],
         )

@@ -73,9 +73,12 @@ class CTranslate2(Format):
         self, run: Run, folder: Path, sources: Sequence[Sequence[int]], longest: int
     ) -> list[tuple[int, ...]]:
         """See `Format.decode`."""
-        results = _translator(folder).translate_batch(
+        results = _translator(
+            folder
+        ).translate_batch(
             [run.source.vocabulary.spell(ids) for ids in sources],
             beam_size=1,
+            min_decoding_length=0,  # by default it never writes nothing
             max_decoding_length=min(longest, run.model.longest_target or longest),
             suppress_sequences=[[special] for special in SPECIALS[:2]],
         )
@@ -254,7 +257,11 @@ source, target = Side.load("source.json"), Side.load("target.json")
 translator = ctranslate2.Translator(".", compute_type="float32")  # or int8, float16, ...
 tokens = [source.vocabulary.spell(source.ids(text)) for text in ["..."]]
 results = translator.translate_batch(
-    tokens, beam_size=5, suppress_sequences=[["<pad>"], ["<s>"]], return_attention=True
+    tokens,
+    beam_size=5,
+    min_decoding_length=0,
+    suppress_sequences=[["<pad>"], ["<s>"]],
+    return_attention=True,
 )
 symbols = {symbol: i for i, symbol in enumerate(target.vocabulary.symbols)}
 print([target.decode([symbols[t] for t in result.hypotheses[0]]) for result in results])"""

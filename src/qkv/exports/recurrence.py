@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from qkv.models.encoders import Pass, read
+from qkv.models.encoders import Pass, RecurrentEncoder, read
 
 # The order of torch's gates in that of ONNX: GRU r z n -> z r h, LSTM i f g o -> i o f c.
 GATES: dict[type[nn.RNNBase], tuple[str, list[int]]] = {
@@ -63,3 +63,14 @@ class OnnxRecurrence(nn.Module):
 def _(recurrence: OnnxRecurrence, inputs: Tensor, lengths: Tensor) -> Pass:
     found: Pass = recurrence(inputs, lengths)
     return found
+
+
+def record_recurrences(model: nn.Module) -> None:
+    """Put ONNX's operators where an encoder reads a source: the steps of a decoder need none."""
+    for module in model.modules():
+        if isinstance(module, RecurrentEncoder):
+            for layer in module.layers:
+                assert isinstance(layer, nn.ModuleList)
+                for i, recurrence in enumerate(layer):
+                    assert isinstance(recurrence, nn.RNNBase)
+                    layer[i] = OnnxRecurrence(recurrence)

@@ -128,7 +128,7 @@ class Hard(EncoderDecoder[HardState]):
         """Return log p(y_i = v | y_<i, x) as the features; see `EncoderDecoder.force`."""
         read = self._read(source, lengths)
         embedded = self.dropout(self.target_embedding(target))
-        first = self.first.unsqueeze(2).expand(-1, -1, len(source), -1).contiguous()
+        first = self.first.unsqueeze(2).expand(-1, -1, source.shape[0], -1).contiguous()
         states, _ = self.recurrence(embedded, (first[0], first[1]))
         energies, emission = self._ask(states, read)
         spoken = torch.cat([target[:, 1:], target[:, :1]], dim=1)  # at the last step: never read
@@ -143,7 +143,7 @@ class Hard(EncoderDecoder[HardState]):
     ) -> HardState:
         """See `EncoderDecoder.start`."""
         read = self._read(source, lengths)
-        hidden, cells = self.first[:, None, None].expand(-1, len(source), 1, -1, -1)
+        hidden, cells = self.first[:, None, None].expand(-1, source.shape[0], 1, -1, -1)
         past = beginning(at_least_float32(read.keys[:, None, :, 0]))
         words = self.target_embedding.num_embeddings
         return HardState(hidden, cells, past.unsqueeze(-1).expand(-1, -1, -1, words), read)

@@ -31,7 +31,8 @@ class RecurrentState:
 
     def places(self, queries: int) -> Int[Tensor, " queries"]:
         """Where hypotheses side by side stand in the target: all of them here."""
-        return torch.full((queries,), self.time, device=self.hidden[0].device)
+        device = self.hidden[0].device
+        return torch.zeros(queries, dtype=torch.long, device=device) + self.time
 
     def select(self, sentences: Int[Tensor, " kept"], beams: Int[Tensor, "kept beams"]) -> Self:
         """Keep these sentences and, of each, continue these hypotheses."""

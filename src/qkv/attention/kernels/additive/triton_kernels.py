@@ -2,10 +2,10 @@
 
     tanh(a + b) = 1 - 2 r,   r = 1 / x,   x = 1 + exp(2a) exp(2b),   d tanh = 4 r (1 - r)
 
-Exponentials are taken beforehand, once a query and once a key. Two pairs of numbers share one
-division, which is what binds: v0 / x0 + v1 / x1 = (v0 x1 + v1 x0) / (x0 x1). Where the exponentials
-of an item would overflow (see `ranges`), `exact` is set, a and b are 2a and 2b, and each pair takes
-its own. An x beyond CAP is brought there: its square is finite, and 1 / CAP nothing beside 1.
+Exponentials are taken beforehand, once a query and once a key. Two dimensions (or keys) share one
+division, which is what binds: v0 / x0 + v1 / x1 = (v0 x1 + v1 x0) / (x0 x1). Where those of an
+item would overflow (see `ranges`), `exact` is set, a and b are 2a and 2b, and each pair takes one.
+An x beyond CAP is brought there: its square is finite, and 1 / CAP nothing beside 1.
 
 `forward` and `pairs` keep a tile of queries x keys in registers and go through the dimensions;
 `side` keeps a tile of queries (or keys) x dimensions and goes through the other side, so that it
@@ -20,46 +20,65 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-UNROLL = 4
-"""Dimensions that `forward` and `pairs` take in one step: what they go through is a multiple."""
+from qkv.attention.kernels.additive.triton_ways import UNROLL
+
 STEP = tl.constexpr(UNROLL)
 NAN = tl.constexpr(tl.PropagateNan.ALL)
+"""What is not a number stays so."""
+QUICK, OUT_IN = tl.constexpr("rcp.approx.ftz.f32 $0, $1;"), tl.constexpr("=f,f")
+"""1 / x to one unit in the last place; `/` would spend six more operations on other ranges."""
 
 
 @triton.jit
-def _one_plus(a, b, EXACT: tl.constexpr, CAP: tl.constexpr):
-    """x = 1 + exp(2a) exp(2b), up to CAP; not a number stays so."""
-    if EXACT:
-        x = 1.0 + tl.exp(a + b)
-    else:
-        x = 1.0 + a * b
-    return tl.minimum(x, CAP, propagate_nan=NAN)
-
-
-@triton.jit
-def _summed(a, b, v, steps, width, in_rows, in_columns, EXACT: tl.constexpr, CAP: tl.constexpr):
-    """sum_d v_d r_d of a tile; a and b point at the first dimension of its rows and columns."""
-    total = tl.zeros([in_rows.shape[0], in_columns.shape[0]], v.dtype.element_ty)
+def _add_terms(
+    total, a, b, v, steps, width, EXACT: tl.constexpr, CAP: tl.constexpr, FAST: tl.constexpr
+):
+    """Add sum_d v_d r_d; a and b point at the first dimension of a tile's rows and columns."""
     for start in range(0, width, STEP):
         for k in tl.static_range(0, STEP, 2):
             d = start + k
-            a0 = tl.load(a + d * steps[0], mask=in_rows, other=0.0)[:, None]
-            a1 = tl.load(a + (d + 1) * steps[0], mask=in_rows, other=0.0)[:, None]
-            b0 = tl.load(b + d * steps[1], mask=in_columns, other=0.0)[None, :]
-            b1 = tl.load(b + (d + 1) * steps[1], mask=in_columns, other=0.0)[None, :]
-            x0, x1 = _one_plus(a0, b0, EXACT, CAP), _one_plus(a1, b1, EXACT, CAP)
-            total += (tl.load(v + d) * x1 + tl.load(v + d + 1) * x0) / (x0 * x1)
+            a0 = tl.load(a + d * steps[0])[:, None]
+            a1 = tl.load(a + (d + 1) * steps[0])[:, None]
+            b0 = tl.load(b + d * steps[1])[None, :]
+            b1 = tl.load(b + (d + 1) * steps[1])[None, :]
+            x0 = 1.0 + (tl.exp(a0 + b0) if EXACT else a0 * b0)
+            x1 = 1.0 + (tl.exp(a1 + b1) if EXACT else a1 * b1)
+            x0, x1 = tl.minimum(x0, CAP, NAN), tl.minimum(x1, CAP, NAN)
+            shared = x0 * x1
+            if FAST:
+                shared = tl.inline_asm_elementwise(QUICK, OUT_IN, [shared], tl.float32, True, 1)
+            else:
+                shared = 1.0 / shared
+            total += (tl.load(v + d) * x1 + tl.load(v + d + 1) * x0) * shared
     return total
 
 
 @triton.jit
-def _energies(a, b, v, exact, steps, width, in_rows, in_columns, CAP: tl.constexpr):
-    """v . tanh(a + b) of a tile; the sum of v stands behind its last dimension."""
+def _energies(
+    a,
+    b,
+    v,
+    exact,
+    steps,
+    width,
+    ROWS: tl.constexpr,
+    COLUMNS: tl.constexpr,
+    CAP: tl.constexpr,
+    FAST: tl.constexpr,
+):
+    """v . tanh(a + b) of a tile. v is -2v, and behind its last dimension 16 parts of its sum.
+
+    The parts are summed by a matrix product, for its layout: a thread then holds a square of the
+    tile, and has far fewer numbers to load than one that holds a column.
+    """
+    parts = tl.load(v + width + tl.arange(0, 16))
+    parts = tl.broadcast_to(parts[:, None], [16, COLUMNS])
+    total = tl.dot(tl.full([ROWS, 16], 1.0, v.dtype.element_ty), parts, input_precision="ieee")
     if exact != 0:
-        total = _summed(a, b, v, steps, width, in_rows, in_columns, True, CAP)
+        total = _add_terms(total, a, b, v, steps, width, True, CAP, FAST)
     else:
-        total = _summed(a, b, v, steps, width, in_rows, in_columns, False, CAP)
-    return tl.load(v + width) - 2.0 * total
+        total = _add_terms(total, a, b, v, steps, width, False, CAP, FAST)
+    return total
 
 
 @triton.jit
@@ -98,6 +117,7 @@ def forward(
     allowed_steps,
     bias_steps,
     CAP: tl.constexpr,
+    FAST: tl.constexpr,
     ROWS: tl.constexpr,
     COLUMNS: tl.constexpr,
     READ: tl.constexpr,
@@ -127,7 +147,7 @@ def forward(
             own = a + item * a_steps[0] + rows
             other = b + item * b_steps[0] + columns
             steps = a_steps[1], b_steps[1]
-            tile = _energies(own, other, v, slow, steps, width, in_rows, in_columns, CAP)
+            tile = _energies(own, other, v, slow, steps, width, ROWS, COLUMNS, CAP, FAST)
             tile = _biased(tile, bias, bias_steps, item, rows, columns, kept)
             if energies is not None:
                 at = (item * queries + rows[:, None]) * keys + columns[None, :]
@@ -166,6 +186,7 @@ def pairs(
     allowed_steps,
     bias_steps,
     CAP: tl.constexpr,
+    FAST: tl.constexpr,
     ROWS: tl.constexpr,
     COLUMNS: tl.constexpr,
 ):
@@ -188,7 +209,7 @@ def pairs(
         own = a + item * a_steps[0] + rows
         other = b + item * b_steps[0] + columns
         steps, slow = (a_steps[1], b_steps[1]), tl.load(exact + item)
-        tile = _energies(own, other, v, slow, steps, width, in_rows, in_columns, CAP)
+        tile = _energies(own, other, v, slow, steps, width, ROWS, COLUMNS, CAP, FAST)
         if log_normalizer is None:
             tl.store(out + at, tile, mask=inside)
         else:
@@ -208,9 +229,18 @@ def pairs(
 
 @triton.jit
 def _slopes(
-    own, other, g, sizes, rows, parts, EXACT: tl.constexpr, CAP: tl.constexpr, CHUNK: tl.constexpr
+    own,
+    other,
+    g,
+    sizes,
+    rows,
+    parts,
+    EXACT: tl.constexpr,
+    CAP: tl.constexpr,
+    FAST: tl.constexpr,
+    CHUNK: tl.constexpr,
 ):
-    """sum_j g_j r_j (1 - r_j) and sum_j g_j r_j of a tile; chunks of j without any g are left out."""
+    """sum_j g_j r_j (1 - r_j) and sum_j g_j r_j of a tile, without chunks of j that have no g."""
     own_rows, others, width = sizes
     in_rows, in_parts = rows < own_rows, parts < width
     total = tl.zeros([rows.shape[0], parts.shape[0]], own.dtype)
@@ -220,16 +250,24 @@ def _slopes(
         inside = (chunk < others)[:, None] & in_rows[None, :]
         some = tl.load(g + chunk[:, None] * own_rows + rows[None, :], mask=inside, other=0.0)
         if tl.max(tl.max((some != 0).to(tl.int32), 1), 0) > 0:
-            for j in range(start, start + CHUNK, 2):
-                first, second = j < others, j + 1 < others
+            for j in range(start, tl.minimum(start + CHUNK, others), 2):
+                second = j + 1 < others
                 at, then = j * own_rows + rows, (j + 1) * own_rows + rows
-                g0 = tl.load(g + at, mask=in_rows & first, other=0.0)[:, None]
+                g0 = tl.load(g + at, mask=in_rows, other=0.0)[:, None]
                 g1 = tl.load(g + then, mask=in_rows & second, other=0.0)[:, None]
                 at, then = j * width + parts, (j + 1) * width + parts
-                b0 = tl.load(other + at, mask=in_parts & first, other=0.0)[None, :]
+                b0 = tl.load(other + at, mask=in_parts, other=0.0)[None, :]
                 b1 = tl.load(other + then, mask=in_parts & second, other=0.0)[None, :]
-                x0, x1 = _one_plus(own, b0, EXACT, CAP), _one_plus(own, b1, EXACT, CAP)
-                shared = 1.0 / (x0 * x1)
+                x0 = 1.0 + (tl.exp(own + b0) if EXACT else own * b0)
+                x1 = 1.0 + (tl.exp(own + b1) if EXACT else own * b1)
+                x0, x1 = tl.minimum(x0, CAP, NAN), tl.minimum(x1, CAP, NAN)
+                shared = x0 * x1
+                if FAST:
+                    shared = tl.inline_asm_elementwise(
+                        QUICK, OUT_IN, [shared], tl.float32, True, 1
+                    )
+                else:
+                    shared = 1.0 / shared
                 r0, r1 = x1 * shared, x0 * shared
                 total += g0 * (r0 - r0 * r0) + g1 * (r1 - r1 * r1)
                 ratios += g0 * r0 + g1 * r1
@@ -247,6 +285,7 @@ def side(
     sizes,
     item_steps,
     CAP: tl.constexpr,
+    FAST: tl.constexpr,
     ROWS: tl.constexpr,
     PARTS: tl.constexpr,
     CHUNK: tl.constexpr,
@@ -268,9 +307,9 @@ def side(
     other += item * item_steps[1]
     g += item * own_rows * others
     if tl.load(exact + item) != 0:
-        total, ratios = _slopes(mine, other, g, sizes, rows, parts, True, CAP, CHUNK)
+        total, ratios = _slopes(mine, other, g, sizes, rows, parts, True, CAP, FAST, CHUNK)
     else:
-        total, ratios = _slopes(mine, other, g, sizes, rows, parts, False, CAP, CHUNK)
+        total, ratios = _slopes(mine, other, g, sizes, rows, parts, False, CAP, FAST, CHUNK)
     tl.store(to_own + item * own_rows * width + at, total, mask=inside)
     if to_v is not None:
         at = (item * blocks + block) * width + parts

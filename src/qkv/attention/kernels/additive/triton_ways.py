@@ -29,6 +29,11 @@ if TYPE_CHECKING:
 
     from jaxtyping import Bool, Float
 
+UNROLL, PADDED = 4, 128
+"""Dimensions that a kernel takes in one step; the largest block of queries or keys that it makes.
+
+What a kernel goes through is filled up to multiples of these, so that it need not look where it
+ends."""
 HELD = 2**24
 """Numbers that the backward pass holds of each thing that it has of all pairs."""
 
@@ -59,8 +64,8 @@ class _Sides(NamedTuple):
     """Exponentials of both sides, or twice the numbers themselves where an item is `exact`.
 
     a and b are [items, time, hidden]; a_by_hidden and b_by_hidden [items, hidden, time], filled up
-    with zeros to a multiple of the dimensions that a kernel takes at once, as is v, whose sum
-    stands behind it.
+    with zeros to what a kernel takes at once. v is -2v, filled up as well, and then come 16
+    numbers whose sum is that of the v given.
     """
 
     a: Tensor
@@ -138,7 +143,7 @@ def forward(
             sides.b_by_hidden.stride()[:2],
             _steps(allowed),
             _steps(bias),
-            CAP=LIMITS[value_type(inputs)].cap,
+            **_division(inputs.a),
             ROWS=blocks.rows,
             COLUMNS=blocks.columns,
             READ=part,
@@ -187,11 +192,6 @@ def backward(
     return to_a, to_b, to_v, to_value
 
 
-def value_type(inputs: Inputs) -> torch.dtype:
-    """What is computed in."""
-    return inputs.a.dtype
-
-
 def _sides(inputs: Inputs) -> _Sides:
     """Take the exponentials; no number comes back from the device."""
     a, b, v = (t.detach() for t in inputs[:3])
@@ -205,10 +205,12 @@ def _sides(inputs: Inputs) -> _Sides:
         for side, shift in ((a, found.shift), (b, -found.shift))
     )
     a, b = exponentials
-    step = _kernels().UNROLL
-    missing = -v.shape[0] % step
-    by_hidden = [F.pad(side.mT, (0, 0, 0, missing)).contiguous() for side in (a, b)]
-    v = torch.cat((v, v.new_zeros(missing), v.sum(0, keepdim=True)))
+    missing = -v.shape[0] % UNROLL
+    by_hidden = (
+        F.pad(side.mT, (0, -side.shape[1] % _padded(side.shape[1]), 0, missing)).contiguous()
+        for side in (a, b)
+    )
+    v = torch.cat((-2 * v, v.new_zeros(missing), v.sum(0, keepdim=True), v.new_zeros(15)))
     exact = (~found.holds).view(-1).to(torch.int32)
     return _Sides(a, b, *by_hidden, v, exact)
 
@@ -238,7 +240,7 @@ def _pairs(
             sides.b_by_hidden.stride()[:2],
             _steps(inputs.allowed),
             _steps(inputs.bias),
-            CAP=LIMITS[out.dtype].cap,
+            **_division(out),
             ROWS=blocks.rows,
             COLUMNS=blocks.columns,
             num_warps=blocks.warps,
@@ -272,7 +274,7 @@ def _side(
             ratios,
             (rows, others, hidden),
             (own.stride(0), other.stride(0)),
-            CAP=LIMITS[own.dtype].cap,
+            **_division(own),
             ROWS=blocks.rows,
             PARTS=blocks.columns,
             CHUNK=min(32, _power(others, 2)),
@@ -283,7 +285,7 @@ def _side(
 
 def _some(items: int, queries: int, keys: int) -> Iterator[tuple[slice, slice]]:
     """Some items, and of their queries as many as may be held at once."""
-    rows = max(1, min(queries, HELD // keys))
+    rows = max(1, HELD // keys // PADDED) * PADDED
     together = max(1, HELD // (queries * keys))
     for n in range(0, items, together):
         for i in range(0, queries, rows):
@@ -294,8 +296,19 @@ def _cut(pairs: Tensor | None, items: slice, rows: slice) -> Tensor | None:
     return None if pairs is None else pairs[items, rows]
 
 
+def _division(numbers: Tensor) -> dict[str, Any]:
+    """How far a divisor's half may go, and whether the device's own quick inverse will do."""
+    quick = numbers.is_cuda and torch.version.hip is None and numbers.dtype == torch.float32
+    return {"CAP": LIMITS[numbers.dtype].cap, "FAST": quick}
+
+
 def _bytes(allowed: Tensor | None) -> Tensor | None:
     return None if allowed is None else allowed.view(torch.uint8)
+
+
+def _padded(time: int) -> int:
+    """The largest block that a kernel makes of so many queries or keys."""
+    return min(_power(time, 16), PADDED)
 
 
 def _steps(pairs: Tensor | None) -> tuple[int, ...]:
@@ -318,7 +331,7 @@ def _forward_blocks(queries: int, keys: int, read: int) -> tuple[Blocks, int]:
 def _tile(queries: int, keys: int) -> Blocks:
     """Tiles of `pairs`: 32 numbers a thread."""
     rows = min(_power(queries, 1), 64)
-    return Blocks(rows, min(_power(keys, 16), 4096 // rows, 256), 4)
+    return Blocks(rows, min(_power(keys, 16), 4096 // rows, 128), 4)
 
 
 def _side_blocks(rows: int, hidden: int) -> Blocks:
