@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 
+import numpy as np
+
+from qkv.explain import every_head
 from qkv.run import Run
 from qkv.search.translate import Translation
 from qkv.text import UNK, Encoded
-from qkv.view import Figure
+from qkv.view import AttentionMaps, Figure
 
-END = "</s>"
+BEGIN, END = "<s>", "</s>"
+KINDS = {
+    "attention": "cross-attention",
+    "encoder": "encoder self-attention",
+    "self_attention": "decoder self-attention",
+    "cross_attention": "cross-attention",
+}
+"""By the last part of an attention's name, or by its first where that is the encoder."""
 
 
 def require_attention(run: Run) -> None:
@@ -41,6 +52,42 @@ def figure_of(run: Run, translation: Translation, title: str = "") -> Figure:
         title=title or f"{translation.source.text} → {translation.text}",
         note=describe_attention(run),
     )
+
+
+def maps_of(run: Run, translation: Translation, title: str = "") -> list[AttentionMaps]:
+    """Show every layer and head of each kind of attention there is: encoder, decoder, across.
+
+    A row says what was attended to when its token was predicted; the decoder reads its own output
+    from BOS on, and may not look ahead.
+
+    Raises:
+        ValueError: the model has no attention.
+    """
+    require_attention(run)
+    found = every_head(run.model, translation.source.ids, translation.ids)
+    layers: dict[str, list[np.ndarray]] = defaultdict(list)
+    for name, weights in found.items():
+        first, *_, last = name.split(".") * 2
+        layers[KINDS["encoder" if first == "encoder" else last]].append(weights.numpy())
+    source = [*source_labels(run, translation.source), END]
+    output = run.target.symbols(translation.ids)
+    sides = {
+        "encoder self-attention": (source, source),
+        "decoder self-attention": ([BEGIN, *output], [BEGIN, *output]),
+        "cross-attention": ([*output, END], source),
+    }
+    earlier = np.tri(len(output) + 1, dtype=bool)
+    return [
+        AttentionMaps(
+            weights,
+            *sides[kind],
+            title=title or f"{translation.source.text} → {translation.text}",
+            kind=kind,
+            allowed=earlier if kind == "decoder self-attention" else None,
+            note=run.config.model.kind,
+        )
+        for kind, weights in layers.items()
+    ]
 
 
 def without_ends(figure: Figure) -> Figure:

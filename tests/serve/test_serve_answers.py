@@ -6,8 +6,8 @@ import json
 
 import pytest
 import torch
+from serving import BARE, HEADS
 
-from conftest import BARE, HEADS
 from qkv import load
 from small_runs import qkv
 
@@ -60,21 +60,28 @@ def test_links_are_those_of_the_command_line(client, runs):
 
 def test_every_layer_and_head_can_be_looked_at(client, runs):
     body = {"source": "a b c", "target": "c b"}
-    found = client.post("/attention", json=body).json()["attentions"]
-    assert {"name": "decoder.1.cross_attention", "heads": 3} in found
-    assert {"name": "encoder.0.attention", "heads": 3} in found
-    shapes = {"attention": (4, 4), "self_attention": (3, 3), "cross_attention": (3, 4)}
-    for one in found:
-        for head in (None, 2):
-            got = client.post("/attention", json=body | {"name": one["name"], "head": head}).json()
-            weights = torch.tensor(got["weights"])
-            assert weights.shape == shapes[one["name"].split(".")[-1]]
-            assert (len(got["rows"]), len(got["columns"])) == tuple(weights.shape)
-            torch.testing.assert_close(weights.sum(1), torch.ones(len(weights)))
+    found = client.post("/attention", json=body).json()
+    assert found["target"] == "c b" and found["weights"] is None
+    sizes = {one["kind"]: (one["layers"], one["heads"]) for one in found["attentions"]}
+    shapes = {
+        "encoder self-attention": (4, 4),
+        "decoder self-attention": (3, 3),
+        "cross-attention": (3, 4),
+    }
+    assert sizes == dict(zip(shapes, [(1, 3), (2, 3), (2, 3)], strict=True))
+    for kind, (layers, heads) in sizes.items():
+        for layer in range(layers):
+            for head in (None, *range(heads)):
+                asked = body | {"kind": kind, "layer": layer, "head": head}
+                got = client.post("/attention", json=asked).json()
+                weights = torch.tensor(got["weights"])
+                assert weights.shape == shapes[kind]
+                assert (len(got["rows"]), len(got["columns"])) == tuple(weights.shape)
+                torch.testing.assert_close(weights.sum(1), torch.ones(len(weights)))
 
 
 def test_the_last_layers_mean_is_what_the_run_reports(client, runs):
-    body = {"source": "a b c", "target": "c b", "name": "decoder.1.cross_attention"}
+    body = {"source": "a b c", "target": "c b", "kind": "cross-attention"}
     weights = client.post("/attention", json=body).json()["weights"]
     want = load(runs[HEADS]).force(["a b c"], ["c b"])[0].attention
     torch.testing.assert_close(torch.tensor(weights), want)

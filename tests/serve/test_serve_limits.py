@@ -8,8 +8,7 @@ from contextlib import suppress
 
 import httpx
 import pytest
-
-from conftest import BARE, HEADS, output, running
+from serving import BARE, HEADS, output, running
 
 
 def test_a_request_that_passes_a_limit_is_told_the_limit(client, refused):
@@ -37,8 +36,9 @@ def test_a_request_that_passes_a_limit_is_told_the_limit(client, refused):
         ("/align", {"source": ["a", "b"], "target": "c"}, "2 sources"),
         ("/align", {"source": "a", "target": " "}, "target 0"),
         ("/align", {"source": "a", "target": "b", "model": BARE}, "no attention"),
-        ("/attention", {"source": "a", "name": "decoder.9.cross_attention"}, "decoder.9"),
-        ("/attention", {"source": "a", "name": "encoder.0.attention", "head": 3}, "head is 3"),
+        ("/attention", {"source": "a", "kind": "sideways"}, "sideways"),
+        ("/attention", {"source": "a", "kind": "cross-attention", "layer": 2}, "layer is 2"),
+        ("/attention", {"source": "a", "kind": "cross-attention", "head": 3}, "head is 3"),
     ],
 )
 def test_a_wrong_request_is_told_what_is_wrong(client, refused, path, body, word):

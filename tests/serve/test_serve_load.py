@@ -9,8 +9,7 @@ import time
 from pathlib import Path
 
 import httpx
-
-from conftest import BARE, HEADS, output, running
+from serving import BARE, HEADS, output, running
 
 TEXTS = ["a b c", "g f e d", "b", "c c a b f", "d e", "a", "f f f g", "e d c b a"]
 

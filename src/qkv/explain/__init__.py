@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from qkv.explain.align import align_tokens, align_words
     from qkv.explain.alignment import Alignment, Link
+    from qkv.explain.heads import every_head
     from qkv.explain.linkers import LINKERS
 
 _EXPORTS = {
@@ -16,9 +17,10 @@ _EXPORTS = {
     "Link": "alignment",
     "align_tokens": "align",
     "align_words": "align",
+    "every_head": "heads",
 }
 
-__all__ = ["LINKERS", "Alignment", "Link", "align_tokens", "align_words"]
+__all__ = ["LINKERS", "Alignment", "Link", "align_tokens", "align_words", "every_head"]
 
 
 def __getattr__(name: str) -> Any:

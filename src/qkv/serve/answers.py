@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import base64
+from typing import Any
+
+import numpy as np
+
 from qkv.explain import align_tokens, align_words
-from qkv.explain.every_head import every_head
-from qkv.figures import END, source_labels
+from qkv.figures import maps_of
 from qkv.run import Run
 from qkv.search.translate import Translation
 from qkv.serve.refusal import Refusal
@@ -13,7 +17,7 @@ from qkv.serve.schemas import (
     Aligned,
     AlignRequest,
     AttentionAnswer,
-    AttentionName,
+    AttentionKind,
     AttentionRequest,
     Link,
     Output,
@@ -22,6 +26,8 @@ from qkv.serve.schemas import (
 )
 from qkv.serve.served import Served
 from qkv.text import tokens as text_tokens
+from qkv.view.html import contents
+from qkv.view.pack import pack
 
 
 def translated(run: Run, index: int, outputs: list[Translation], attention: bool) -> Translated:
@@ -91,44 +97,63 @@ def attended(served: Served, asked: AttentionRequest) -> AttentionAnswer:
     Raises:
         Refusal: no such attention or head, or the texts pass a limit.
     """
-    _require_attention(served)
-    run = served.run
-    (text,) = served.within(asked.source)
-    if asked.target is None:
-        ids = run.translate([text])[0][0].ids
-    else:
-        _within_target(served, [asked.target])
-        ids = tuple(run.target.ids(asked.target))
-    source = run.source.encode(text)
-    found = every_head(run.model, source.ids, ids)
-    names = [AttentionName(name=name, heads=len(heads)) for name, heads in found.items()]
-    if asked.name is None:
-        return AttentionAnswer(model=served.name, attentions=names)
-    if asked.name not in found:
-        raise Refusal(422, f"no attention {asked.name!r}; there are: {', '.join(found)}")
-    heads = found[asked.name]
-    if asked.head is not None and asked.head >= len(heads):
-        raise Refusal(422, f"head is {asked.head}; {asked.name} has {len(heads)}, from 0")
-    sides = [*source_labels(run, source), END], run.target.symbols(ids)
-    rows, columns = _labels(asked.name, *sides)
-    weights = heads.mean(0) if asked.head is None else heads[asked.head]
-    return AttentionAnswer(
-        model=served.name,
-        attentions=names,
-        name=asked.name,
-        head=asked.head,
-        rows=rows,
-        columns=columns,
-        weights=weights.tolist(),
+    found = read(served, asked.source, asked.target)
+    maps = {one.kind: one for one in maps_of(served.run, found)}
+    kinds = [
+        AttentionKind(kind=kind, layers=one.shape[0], heads=one.shape[1])
+        for kind, one in maps.items()
+    ]
+    answer = AttentionAnswer(model=served.name, target=found.text, attentions=kinds)
+    if asked.kind is None:
+        return answer
+    if asked.kind not in maps:
+        raise Refusal(422, f"no attention {asked.kind!r}; there are: {', '.join(maps)}")
+    chosen = maps[asked.kind]
+    layers, heads, *_ = chosen.shape
+    if not -layers <= asked.layer < layers:
+        raise Refusal(422, f"layer is {asked.layer}; there are {layers}, from 0")
+    if asked.head is not None and asked.head >= heads:
+        raise Refusal(422, f"head is {asked.head}; a layer has {heads}, from 0")
+    figure = chosen.figure(asked.layer % layers, asked.head)
+    return answer.model_copy(
+        update={
+            "kind": asked.kind,
+            "layer": asked.layer % layers,
+            "head": asked.head,
+            "rows": list(figure.target),
+            "columns": list(figure.source),
+            "weights": figure.weights.tolist(),
+        }
     )
 
 
-def _labels(name: str, source: list[str], target: list[str]) -> tuple[list[str], list[str]]:
-    """Rows and columns: what asks is a word to come, what is read by itself was read before."""
-    if name.startswith("encoder"):
-        return source, source
-    read = ["<s>", *target]
-    return (read, read) if name.endswith("self_attention") else ([*target, END], source)
+def viewed(served: Served, asked: AttentionRequest) -> dict[str, Any]:
+    """Return what the page's viewer takes: all maps of a pair, each head packed by itself."""
+    found = read(served, asked.source, asked.target)
+    maps = maps_of(served.run, found, title=f"{served.name}: {found.source.text} → {found.text}")
+    return {
+        "target": found.text,
+        "contents": contents(maps, served.name, "exact"),
+        "heads": {
+            f"{kind}-{layer}-{head}": base64.b64encode(pack(one, layer, head)).decode()
+            for kind, one in enumerate(maps)
+            for layer, head in np.ndindex(one.shape[:2])
+        },
+    }
+
+
+def read(served: Served, source: str, target: str | None) -> Translation:
+    """Return a pair as the model reads it; without a target, with the model's own output.
+
+    Raises:
+        Refusal: the model has no attention, or a text passes a limit.
+    """
+    _require_attention(served)
+    (text,) = served.within(source)
+    if target is None:
+        return served.run.translate([text])[0][0]
+    _within_target(served, [target])
+    return served.run.force([text], [target])[0]
 
 
 def _require_attention(served: Served) -> None:

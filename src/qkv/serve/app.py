@@ -15,6 +15,7 @@ from qkv.serve import answers, refusal
 from qkv.serve.guard import Guard
 from qkv.serve.limits import Limits
 from qkv.serve.metrics import Metrics
+from qkv.serve.page import add_page
 from qkv.serve.refusal import Refusal
 from qkv.serve.schemas import (
     AlignAnswer,
@@ -109,6 +110,7 @@ def create_app(
     refusal.install(app)
     _add_work(app, house)
     _add_facts(app, house)
+    add_page(app)
     app.add_middleware(
         Guard, limits=house.limits, metrics=house.metrics, key=key, open_prefixes=("/page/",)
     )
@@ -143,6 +145,11 @@ def _add_work(app: FastAPI, house: House) -> None:
     async def attention(asked: AttentionRequest) -> AttentionAnswer:
         served = house.of(asked)
         return await house.within_time(asyncio.to_thread(answers.attended, served, asked))
+
+    @app.post("/page/view", include_in_schema=False)
+    async def view(asked: AttentionRequest) -> dict[str, Any]:
+        served = house.of(asked)
+        return await house.within_time(asyncio.to_thread(answers.viewed, served, asked))
 
 
 async def _lines(

@@ -48,7 +48,8 @@ class AttentionRequest(Asked):
 
     source: Text
     target: Text | None = None
-    name: str | None = Field(None, description="which attention, as listed; none: the list")
+    kind: str | None = Field(None, description="which attention, as listed; none: the list")
+    layer: int = Field(-1, description="which layer, from 0; negative: from the last")
     head: int | None = Field(None, ge=0, description="which head, from 0; none: their mean")
 
 
@@ -111,10 +112,11 @@ class AlignAnswer(BaseModel):
     results: list[Aligned]
 
 
-class AttentionName(BaseModel):
-    """One attention of a model."""
+class AttentionKind(BaseModel):
+    """One kind of attention of a model, such as cross-attention."""
 
-    name: str
+    kind: str
+    layers: int
     heads: int
 
 
@@ -122,8 +124,10 @@ class AttentionAnswer(BaseModel):
     """The attentions there are and, if one was named, its weights: a row a target token."""
 
     model: str
-    attentions: list[AttentionName]
-    name: str | None = None
+    target: str
+    attentions: list[AttentionKind]
+    kind: str | None = None
+    layer: int | None = None
     head: int | None = None
     rows: list[str] = []
     columns: list[str] = []

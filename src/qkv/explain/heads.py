@@ -42,7 +42,7 @@ def every_head(
     sources = torch.tensor([[*source, EOS]], device=device)
     lengths = torch.tensor([sources.shape[1]], device=device)
     read = torch.tensor([[BOS, *target]], device=device)
-    with torch.inference_mode(), recorded(model) as found:
+    with torch.inference_mode(), watched(model) as found:
         forced = model.force(sources, lengths, read, need_attention=model.attends)
     if found:
         return {name: weights[0].cpu() for name, weights in found.items()}
@@ -52,7 +52,7 @@ def every_head(
 
 
 @contextmanager
-def recorded(model: nn.Module) -> Iterator[dict[str, Tensor]]:
+def watched(model: nn.Module) -> Iterator[dict[str, Tensor]]:
     """Keep what every multi-head layer attends to, by its name; the last call of each stays."""
     found: dict[str, Tensor] = {}
     hooks = []
