@@ -78,7 +78,7 @@ def main() -> None:
     parser.add_argument("--clients", type=int, nargs="+", default=[1, 16, 200])
     options = parser.parse_args()
     run = qkv.load(options.run)
-    words = [
+    words = ["attention", "kernel", "softmax", "decoder", "translate", "beam", "saliency"]
         "attention",
         "kernel",
         "softmax",
