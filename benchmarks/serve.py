@@ -79,15 +79,6 @@ def main() -> None:
     options = parser.parse_args()
     run = qkv.load(options.run)
     words = ["attention", "kernel", "softmax", "decoder", "translate", "beam", "saliency"]
-        "attention",
-        "kernel",
-        "softmax",
-        "decoder",
-        "translate",
-        "beam",
-        "saliency",
-        "encoder",
-    ]
     texts = (
         options.texts.read_text(encoding="utf-8").splitlines()[:200] if options.texts else words
     )
