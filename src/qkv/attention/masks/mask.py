@@ -166,7 +166,7 @@ class Mask(ABC):
         return False
 
     def band(self, queries: int, keys: int) -> Band | None:
-        """Say which band of pairs this is; None where it is none, or only drawing it would tell."""
+        """Say which band of pairs this is; None where it is none that is known undrawn."""
         return None
 
     def dense(
