@@ -7,8 +7,8 @@ lengths need divide nothing.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -18,16 +18,20 @@ from torch import Tensor
 from qkv.attention.masks.pairs import Pairs, beside_tiles, first_real, tile_axis
 from qkv.attention.masks.reach import Blocks, Reach
 from qkv.attention.masks.visible import hide
+from qkv.attention.masks.window import Window
 
 if TYPE_CHECKING:
     from jaxtyping import Bool, Int, Shaped
 
+    from qkv.attention.masks.band import Band
     from qkv.attention.masks.mask import Mask
 
 SIZES = (128, 32, 8, 1)
 """Queries a block may have: many share the keys they gather, few leave more keys out."""
 GATHER = 60
 """What it costs to gather a key and its value, in pairs computed (measured at width 64)."""
+STRIDE = 32
+"""Queries a tile of a band, whose keys are not gathered."""
 WORTH = {"fused": 0.5, "composed": 1.2}
 """Tiles are worth it when they cost this share of all pairs, or less: pairs in a fused kernel, or
 in one stage after another (measured)."""
@@ -115,31 +119,48 @@ class Tile:
         return tile_axis(self.pairs.leading)
 
 
+Groups = tuple[tuple[Tile, Tensor], ...]
+
+
 @dataclass(frozen=True, eq=False)
 class Tiles:
     """All of one attention: blocks of queries, and perhaps some queries that meet every key.
 
-    groups: each with its mask, the pairs that may meet.
+    lay: lays out the groups. band: the pairs, where they are one and known by it alone.
     """
 
-    groups: tuple[tuple[Tile, Bool[Tensor, "*tile rows columns"]], ...]
+    mask: Mask
+    blocks: Blocks
+    lay: Callable[[], Groups]
+    band: Band | None = None
+
+    @cached_property
+    def groups(self) -> Groups:
+        """Each group of tiles with its mask, the pairs that may meet."""
+        return self.lay()
 
     @property
     def sample(self) -> Bool[Tensor, "*batch 1 1"]:
         """A pair of each batch item and head, whose shape says how many of these the mask has."""
+        if self.band is not None:
+            return torch.ones(len(self.band.ends), 1, 1, 1, dtype=torch.bool)
         tile, allowed = self.groups[0]
         return tile.back(allowed[..., :1, :1])[..., :1, :]
 
     @property
     def share(self) -> float:
         """The share of all pairs that is computed."""
+        queries, keys = self.blocks.queries, self.blocks.keys
+        if self.band is not None:
+            return min(1.0, self.band.width / keys)
         done = sum(t.count * allowed.shape[-2] * allowed.shape[-1] for t, allowed in self)
-        pairs = self.groups[0][0].pairs
-        return done / (pairs.queries * pairs.keys)
+        return done / (queries * keys)
 
     @cached_property
     def dead(self) -> Bool[Tensor, "*batch queries 1"] | None:
         """The queries that may meet nothing; None when there are none."""
+        if self.band is not None:
+            return self.band.dead(self.blocks.queries, self.blocks.device)
         living = None
         for tile, allowed in self:
             part = tile.back(allowed.any(-1, keepdim=True))
@@ -150,12 +171,18 @@ class Tiles:
     @cached_property
     def hidden(self) -> Bool[Tensor, "*batch keys"] | None:
         """The keys that no query may meet; None when there are none."""
+        if self.band is not None:
+            return self.band.hidden(self.blocks.queries, self.blocks.keys, self.blocks.device)
         met = None
         for tile, allowed in self:
             part = tile.met(allowed)
             met = part if met is None else met | part
         assert met is not None
         return None if bool(met.all()) else ~met
+
+    def rows(self, chosen: Int[Tensor, " chosen"]) -> tuple[Tile, Bool[Tensor, "*tile rows keys"]]:
+        """Lay out some queries against every key."""
+        return _whole(self.mask, self.blocks, chosen)
 
     def hide_columns(self, key: Tensor) -> Tensor:
         """Empty the keys or values that nobody may meet."""
@@ -189,9 +216,35 @@ def lay_out(
     dense_cost = (queries + GATHER) * keys
     if not ask and (dense_cost < SMALLEST or mask.forbids_nothing(queries, keys)):
         return None
+    band = None
+    if dense == "fused" and leading == 2 and device.type == "cpu":
+        band = mask.band(queries, keys)
+    if band is not None and queries * (band.width + STRIDE) <= WORTH[dense] * dense_cost:
+        narrow = Window(band.left, band.right)
+        blocks = Blocks(SIZES[0], queries, keys, leading, device)
+        return Tiles(mask, blocks, lambda: _laid_out(mask, narrow, blocks), band)
+    found = _cheapest(mask, Blocks(1, queries, keys, leading, device))
+    if found is None:
+        return None
+    cost, blocks, reach = found
+    few = reach.cost * blocks.size <= SPARSE * queries * keys
+    if ask or few or cost <= WORTH[dense] * dense_cost:
+        return Tiles(mask, blocks, lambda: _drawn(mask, blocks, reach))
+    return None
+
+
+def _laid_out(mask: Mask, narrow: Mask, blocks: Blocks) -> Groups:
+    found = _cheapest(narrow, blocks)
+    assert found is not None
+    return _drawn(mask, found[1], found[2])
+
+
+def _cheapest(mask: Mask, any_size: Blocks) -> tuple[int, Blocks, Reach] | None:
+    """The blocks that cost least, and how far the mask reaches from them; None: far from all."""
     found = None
+    keys = any_size.keys
     for size in SIZES:
-        blocks = Blocks(size, queries, keys, leading, device)
+        blocks = replace(any_size, size=size)
         reach = mask.reach(blocks)
         if reach is None:
             continue
@@ -200,27 +253,24 @@ def lay_out(
         )
         if found is None or cost < found[0]:
             found = cost, blocks, reach
-    if found is None:
-        return None
-    cost, blocks, reach = found
-    few = reach.cost * blocks.size <= SPARSE * queries * keys
-    if ask or few or cost <= WORTH[dense] * dense_cost:
-        return _drawn(mask, blocks, reach)
-    return None
+    return found
 
 
-def _drawn(mask: Mask, blocks: Blocks, reach: Reach) -> Tiles:
+def _drawn(mask: Mask, blocks: Blocks, reach: Reach) -> Groups:
     rows = blocks.first + torch.arange(blocks.size, device=blocks.device)
     axes = [1] * (blocks.leading + 1)
     axes[tile_axis(blocks.leading)] = blocks.count
     query = rows.reshape(*axes, blocks.size, 1)
     groups = [_group(mask, blocks, query, reach.keys.unsqueeze(-2), None)]
     if reach.whole is not None and len(reach.whole):
-        every = torch.arange(blocks.keys, device=blocks.device)
-        one = (1,) * (blocks.leading + 1)
-        query = reach.whole.reshape(*one, -1, 1)
-        groups.append(_group(mask, blocks, query, every.reshape(*one, 1, -1), reach.whole))
-    return Tiles(tuple(groups))
+        groups.append(_whole(mask, blocks, reach.whole))
+    return tuple(groups)
+
+
+def _whole(mask: Mask, blocks: Blocks, rows: Tensor) -> tuple[Tile, Tensor]:
+    every = torch.arange(blocks.keys, device=blocks.device)
+    one = (1,) * (blocks.leading + 1)
+    return _group(mask, blocks, rows.reshape(*one, -1, 1), every.reshape(*one, 1, -1), rows)
 
 
 def _group(

@@ -35,6 +35,7 @@ KERNELS = {
             "qkv.attention.kernels.sparse:run",
             "blocks of queries, each against the keys that it may meet; no mask is drawn",
             tiles=True,
+            chooses=True,
         ),
         Kernel(
             "additive_triton",

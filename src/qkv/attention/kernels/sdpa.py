@@ -54,7 +54,7 @@ def run(work: Work) -> Attended:
 
 
 def _told(given: list[Tensor]) -> bool:
-    """Whether torch's own operator tells the log-normaliser: on a CPU, where nothing is recorded."""
+    """Whether torch's own operator may tell the log-normaliser: a CPU, and nothing recorded."""
     plain = all(t.device.type == "cpu" and t.stride(-1) == 1 for t in given)
     recorded = torch.is_grad_enabled() and any(t.requires_grad for t in given)
     open_ = torch.is_autocast_enabled("cpu") or transformed()

@@ -14,7 +14,9 @@ import torch
 from torch import Tensor
 
 from qkv.attention.biases.position_bias import Placed
-from qkv.attention.kernels.kernel import learns
+from qkv.attention.kernels.banded import Strip, banded
+from qkv.attention.kernels.kernel import learns, transformed
+from qkv.attention.kernels.reference import beside
 from qkv.attention.kernels.sdpa import with_lost_rows
 from qkv.attention.kernels.tiled import SharedTiles, available, tiled
 from qkv.attention.masks.pairs import first_real, tile_axis
@@ -22,15 +24,24 @@ from qkv.attention.masks.visible import Visible, visible
 from qkv.attention.result import Attended
 from qkv.attention.reweighters.reweighter import Positional
 from qkv.attention.scores.score import DotScore
+from qkv.attention.weights_of import WeightsOf
 
 if TYPE_CHECKING:
+    from qkv.attention.masks.band import Band
     from qkv.attention.slots import Slots
-    from qkv.attention.tiles import Tile
+    from qkv.attention.tiles import Tile, Tiles
     from qkv.attention.work import Work
 
 
 def run(work: Work) -> Attended:
     """Attend in the blocks, and then in the queries that meet every key; put them together."""
+    assert work.tiles is not None
+    if work.tiles.band is not None and _striding(work):
+        return _banded(work, work.tiles.band)
+    return _weights_of(work, _grouped(replace(work, only=None)))
+
+
+def _grouped(work: Work) -> Attended:
     assert work.tiles is not None
     (blocks, allowed), *whole = work.tiles
     out = _attend(work, blocks, allowed)
@@ -45,6 +56,58 @@ def run(work: Work) -> Attended:
             _put(out.log_distribution, tile.rows, some.log_distribution, -2),
         )
     return out
+
+
+def _weights_of(work: Work, attended: Attended) -> Attended:
+    """Leave the weights that were asked for."""
+    if work.only is None or attended.weights is None:
+        return attended
+    return attended._replace(weights=work.only.of(attended.weights))
+
+
+def _striding(work: Work) -> bool:
+    """Whether torch's own operator may read the band's keys where they are."""
+    slots, width = work.slots, work.key.shape[-1]
+    plain = slots.fusable and slots.bias is None and len(work.leading) == 2
+    here = work.query.device.type == "cpu" and not torch.is_autocast_enabled("cpu")
+    fits = width == work.value.shape[-1]
+    return plain and here and fits and not transformed() and available()
+
+
+def _banded(work: Work, band: Band) -> Attended:
+    """Read the band; what else is asked for comes beside it, and changes nothing."""
+    tiles, score = work.tiles, work.slots.score
+    assert tiles is not None and isinstance(score, DotScore)
+    query, key, value = (
+        tensor.expand(*work.leading, *tensor.shape[-2:])
+        for tensor in (score.project_query(work.query), work.key, work.value)
+    )
+    if tiles.dead is not None:
+        query = query.masked_fill(tiles.dead, 0)
+    strip = Strip(band, query.shape[-2], score.scale(key.shape[-1]))
+    context, logs = banded(query, key, value, strip)
+    context = with_lost_rows(query, context)
+    recorded = torch.is_grad_enabled() and (query.requires_grad or key.requires_grad)
+    if work.need == "stats" and not recorded:
+        return Attended(context, log_normalizer=logs)
+    if work.need == "context":
+        return Attended(context)
+    if work.only is None or work.only.queries is None:
+        attended = _weights_of(work, _grouped(replace(work, only=None)))
+        return attended._replace(context=context)
+    return Attended(context, _chosen_weights(work, tiles, work.only))
+
+
+def _chosen_weights(work: Work, tiles: Tiles, only: WeightsOf) -> Tensor | None:
+    """The weights of chosen queries, from these and every key, and nothing else."""
+    tile, allowed = tiles.rows(torch.tensor(only.queries, device=work.query.device))
+    query, key = only.of_heads(work.query), only.of_heads(work.key)
+    leading = work.leading if only.heads is None else (*work.leading[:-1], len(only.heads))
+    work = replace(work, query=query, key=key, value=key, leading=torch.Size(leading), only=None)
+    slots = tile_slots(work.slots, tile)
+    small = tile_work(work, slots, tile, tile_seen(slots, tile, allowed))
+    weights = beside(small, small.query, None).weights
+    return None if weights is None else tile.scatter(weights)
 
 
 def tile_seen(slots: Slots, tile: Tile, allowed: Tensor) -> Visible | None:

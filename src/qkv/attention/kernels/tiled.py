@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from qkv.attention.masks.visible import Visible
     from qkv.attention.tiles import Tile
 
-_forward = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
-_backward = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward
+flash = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
+flash_backward = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward
 GATHERED = 2**20
 """Numbers gathered at a time, of keys: they should still be in the cache when they are read."""
 
@@ -105,7 +105,7 @@ class _Tiled(torch.autograd.Function):
         rows = blocks.rows(query)
         contexts, normalizers = [], []
         for part in blocks.parts(key):
-            context, normalizer = _forward(
+            context, normalizer = flash(
                 rows[:, part].flatten(0, 1),
                 blocks.gather(key, part),
                 blocks.gather(value, part),
@@ -133,7 +133,7 @@ class _Tiled(torch.autograd.Function):
         for part, normalizer in zip(blocks.parts(key), normalizers, strict=True):
             dead = blocks.dead(part)
             given = gradient[:, part] if dead is None else gradient[:, part].masked_fill(dead, 0)
-            found = _backward(
+            found = flash_backward(
                 given.flatten(0, 1),
                 rows[:, part].flatten(0, 1),
                 blocks.gather(key, part),
@@ -178,7 +178,7 @@ def fused(
         mask = torch.zeros((), dtype=given[0].dtype).where(mask, -math.inf)
     if mask is not None and mask.dim() == 2:
         mask = mask[None, None]
-    context, logs = _forward(*given, is_causal=causal, attn_mask=mask, scale=scale)
+    context, logs = flash(*given, is_causal=causal, attn_mask=mask, scale=scale)
     return context, logs
 
 
@@ -198,8 +198,8 @@ def available() -> bool:
         gradients = torch.autograd.grad(wanted, (query, key, value), gradient)
         with torch.no_grad():
             given = [tensor.detach() for tensor in (query, key, value)]
-            found, normalizer = _forward(*given, attn_mask=mask, scale=0.7)
-            back = _backward(
+            found, normalizer = flash(*given, attn_mask=mask, scale=0.7)
+            back = flash_backward(
                 gradient, *given, found, normalizer, 0.0, False, attn_mask=mask, scale=0.7
             )
         pairs = zip((found, *back), (wanted.detach(), *gradients), strict=True)

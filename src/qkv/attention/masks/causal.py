@@ -11,6 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from qkv.attention.masks.band import Band
 from qkv.attention.masks.pattern import Pattern
 
 if TYPE_CHECKING:
@@ -37,6 +38,10 @@ class Causal(Pattern):
     def triangular(self, queries: int, keys: int) -> bool:
         """Whether the diagonal is that of a square."""
         return self.offset == 0 and queries == keys
+
+    def band(self, queries: int, keys: int) -> Band | None:
+        """All that is not ahead."""
+        return Band(queries - 1, self.offset, (keys,)) if queries + self.offset > 0 else None
 
     def __repr__(self) -> str:
         return f"Mask.causal({self.offset})" if self.offset else "Mask.causal()"

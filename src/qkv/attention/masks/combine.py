@@ -13,6 +13,7 @@ from qkv.attention.masks.mask import Mask, align
 if TYPE_CHECKING:
     from jaxtyping import Bool, Int
 
+    from qkv.attention.masks.band import Band
     from qkv.attention.masks.pairs import Pairs
     from qkv.attention.masks.reach import Blocks, Reach
 
@@ -74,6 +75,11 @@ class And(_Pair):
         return self.left.forbids_nothing(queries, keys) and self.right.forbids_nothing(
             queries, keys
         )
+
+    def band(self, queries: int, keys: int) -> Band | None:
+        """The pairs of both bands."""
+        left, right = self.left.band(queries, keys), self.right.band(queries, keys)
+        return None if left is None or right is None else left.meet(right)
 
     def triangular(self, queries: int, keys: int) -> bool:
         """Whether one rule is that, and the other is as well or forbids nothing."""

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from qkv.attention.masks.band import Band
 from qkv.attention.masks.mask import Mask
 from qkv.attention.recorded import recorded
 
@@ -58,6 +59,11 @@ class Lengths(Mask):
     def forbids_nothing(self, queries: int, keys: int) -> bool:
         """Whether the shortest item has all keys."""
         return not recorded() and self.ends[0] >= keys
+
+    def band(self, queries: int, keys: int) -> Band | None:
+        """Everything before the end."""
+        ends = tuple(min(n, keys) for n in self.n.tolist())
+        return Band(queries - 1, keys - 1, ends) if ends else None
 
     @property
     def same_for_every_query(self) -> bool:

@@ -12,6 +12,7 @@ from torch import Tensor
 if TYPE_CHECKING:
     from jaxtyping import Bool, Float, Int
 
+    from qkv.attention.masks.band import Band
     from qkv.attention.masks.pairs import Pairs
     from qkv.attention.masks.reach import Blocks, Reach
 
@@ -163,6 +164,10 @@ class Mask(ABC):
     def triangular(self, queries: int, keys: int) -> bool:
         """True when it is plain without drawing it that j <= i is the whole rule."""
         return False
+
+    def band(self, queries: int, keys: int) -> Band | None:
+        """Say which band of pairs this is; None where it is none that is known undrawn."""
+        return None
 
     def dense(
         self, queries: int, keys: int, device: torch.device | None = None

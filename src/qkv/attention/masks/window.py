@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from qkv.attention.masks.band import Band
 from qkv.attention.masks.pattern import Pattern
 
 if TYPE_CHECKING:
@@ -67,6 +68,10 @@ class Window(Pattern):
     def triangular(self, queries: int, keys: int) -> bool:
         """Whether it reaches back to the first key, and not ahead."""
         return self.right == 0 and self.left >= queries - 1 and queries == keys
+
+    def band(self, queries: int, keys: int) -> Band | None:
+        """Itself."""
+        return Band(self.left, self.right, (keys,))
 
     def __repr__(self) -> str:
         return f"Mask.window({self.left}, {self.right})"
