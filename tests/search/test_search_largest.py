@@ -14,7 +14,7 @@ from qkv.search.largest import largest
 @pytest.mark.parametrize("draw", [torch.randn, lambda *shape: torch.randint(0, 4, shape).float()])
 def test_values_are_those_of_topk_and_places_are_theirs(n, k, draw):
     torch.manual_seed(n)
-    x = draw(2, 3, n)
+    x = draw(5, 7, n)  # from 1,280 on more numbers than one topk ranks
     values, index = largest(x, k)
     assert_close(values, x.topk(k).values, rtol=0, atol=0)
     assert_close(x.gather(-1, index), values, rtol=0, atol=0)
@@ -22,10 +22,11 @@ def test_values_are_those_of_topk_and_places_are_theirs(n, k, draw):
 
 
 def test_the_largest_is_found_at_every_place_and_nan_is_not_hidden():
-    n = 4 * 64 + 3
-    index = largest(torch.eye(n), 1)[1]
-    assert index.squeeze(1).tolist() == list(range(n))
-    x = torch.zeros(n).index_fill(0, torch.tensor([77]), torch.nan)
-    assert largest(x, 1)[0].isnan().all()
-    minus = torch.full((n,), -torch.inf)
-    assert largest(minus, 1)[0].item() == -torch.inf
+    n = 4 * 2 * 64 + 3
+    for k in (1, 2):  # one maximum, and blocks
+        index = largest(torch.eye(n), k)[1]
+        assert index[:, 0].tolist() == list(range(n))
+        x = torch.zeros(n, n).index_fill(1, torch.tensor([77]), torch.nan)
+        assert largest(x, k)[0][:, 0].isnan().all()
+        minus = torch.full((n, n), -torch.inf)
+        assert largest(minus, k)[0].eq(-torch.inf).all()

@@ -23,6 +23,8 @@ class Finished:
     def __init__(self, scoring: Scoring, limits: Int[Tensor, " sentences"], n_best: int) -> None:
         self.scoring = scoring
         self.limits = limits
+        self.shortest = int(limits.min())
+        self.found = False  # whether a hypothesis has ended, of any sentence
         self.scores = torch.full(
             (len(limits), n_best), -torch.inf, dtype=torch.float64, device=limits.device
         )
@@ -45,6 +47,8 @@ class Finished:
         """
         length = step + 1
         ended = picked.tokens == EOS
+        if not self.found and length < self.shortest and not ended.any():
+            return picked.totals.amax(1) > -torch.inf  # what is said below, while none has ended
         limits = self.limits[sentences]
         last = length >= limits
         scores = self.scoring.score(picked.totals, length, covered)
@@ -65,6 +69,7 @@ class Finished:
         """Keep the best of the old and the new; a new one of score -inf does not exist."""
         if not (scores > -torch.inf).any():
             return
+        self.found = True
         places = self.scores.shape[1]
         slots = torch.arange(scores.shape[1], device=scores.device).expand_as(scores)
         merged = torch.cat([self.scores[sentences], scores], dim=1)

@@ -160,14 +160,18 @@ def _advance(
 ) -> tuple[Live, State]:
     """Drop the sentences that are done, and give each live hypothesis its parent's state."""
     kept = going.nonzero().squeeze(1)
-    beams, tokens = picked.beams[kept], picked.tokens[kept]
-    totals = picked.totals[kept].masked_fill(tokens == EOS, -torch.inf)
-    covered = None if covered is None else covered[kept]
+    sentences, (beams, tokens, totals) = live.sentences, picked
+    if len(kept) < len(going):
+        sentences, beams, tokens, totals = (
+            part[kept] for part in (sentences, beams, tokens, totals)
+        )
+        covered = None if covered is None else covered[kept]
+    totals = totals.masked_fill(tokens == EOS, -torch.inf)
     # Copying a state may be dear (a key-value cache); greedy search and sampling rarely need it.
     everyone = torch.arange(live.tokens.shape[1], device=beams.device).expand_as(live.tokens)
     if len(kept) > 0 and not torch.equal(beams, everyone):
         state = state.select(kept, beams)
-    return Live(live.sentences[kept], tokens, totals, covered), state
+    return Live(sentences, tokens, totals, covered), state
 
 
 def _collect(
