@@ -9,6 +9,8 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
+from qkv.nn.dropout import Dropout
+from qkv.nn.gated import gru
 from qkv.text.vocabulary import PAD
 
 CELLS: dict[str, type[nn.RNN] | type[nn.GRU] | type[nn.LSTM]] = {
@@ -56,7 +58,7 @@ class RecurrentEncoder(nn.Module):
     ) -> None:
         super().__init__()
         self.embedding = nn.Embedding(vocabulary, embedding, padding_idx=PAD)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         directions = 2 if bidirectional else 1
         self.width = hidden * directions
         widths = [embedding] + [self.width] * (layers - 1)
@@ -113,7 +115,7 @@ def read(
         outputs, (hidden, cell) = recurrence(packed)
         states, _ = pad_packed_sequence(outputs, batch_first=True, total_length=inputs.shape[1])
         return Pass(states, hidden[0], cell[0])
-    states, _ = recurrence(inputs)
+    states = gru(recurrence, inputs) if isinstance(recurrence, nn.GRU) else recurrence(inputs)[0]
     final = states[torch.arange(len(lengths), device=lengths.device), lengths - 1]
     return Pass(states, final, final)
 

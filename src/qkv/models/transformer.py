@@ -20,6 +20,7 @@ from qkv.models.output import LinearOutput
 from qkv.models.parts import fill_attention
 from qkv.models.positions import Learned, Sinusoidal, Unplaced
 from qkv.nn import KeyValueCache, MultiHeadAttention
+from qkv.nn.dropout import Dropout
 from qkv.text.vocabulary import PAD
 
 
@@ -33,7 +34,7 @@ class Residual(nn.Module):
     def __init__(self, config: TransformerConfig) -> None:
         super().__init__()
         self.norm = nn.LayerNorm(config.width)
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = Dropout(config.dropout)
         self.before = config.norm == "pre"
 
     def open(self, inputs: Tensor) -> Tensor:
@@ -54,7 +55,7 @@ class FeedForward(nn.Sequential):
         super().__init__(
             nn.Linear(config.width, config.feedforward),
             nn.ReLU(),
-            nn.Dropout(config.dropout),
+            Dropout(config.dropout),
             nn.Linear(config.feedforward, config.width),
         )
 
@@ -199,7 +200,7 @@ class Transformer(EncoderDecoder[TransformerState]):
             self.longest_target = config.max_positions
         self.source_positions = positions[config.positions]()
         self.target_positions = positions[config.positions]()
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = Dropout(config.dropout)
         self.encoder = nn.ModuleList(EncoderLayer(config, n) for n in range(config.encoder_layers))
         self.decoder = nn.ModuleList(DecoderLayer(config, n) for n in range(config.decoder_layers))
         for matrix in (*self.encoder.parameters(), *self.decoder.parameters()):
