@@ -10,6 +10,8 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
+from qkv.nn.dropout import Dropout
+from qkv.nn.gated import gru
 from qkv.text.vocabulary import PAD
 
 CELLS: dict[str, type[nn.RNN] | type[nn.GRU] | type[nn.LSTM]] = {
@@ -57,7 +59,7 @@ class RecurrentEncoder(nn.Module):
     ) -> None:
         super().__init__()
         self.embedding = nn.Embedding(vocabulary, embedding, padding_idx=PAD)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         directions = 2 if bidirectional else 1
         self.width = hidden * directions
         widths = [embedding] + [self.width] * (layers - 1)
@@ -108,6 +110,11 @@ def read(
 ) -> Pass:
     """Run one of `CELLS` over padded inputs and find each sequence's own last state."""
     states, _ = recurrence(inputs)
+    return ended(states, lengths)
+
+
+def ended(states: Float[Tensor, "batch source hidden"], lengths: Int[Tensor, " batch"]) -> Pass:
+    """Find each sequence's own last state."""
     final = states[torch.arange(lengths.shape[0], device=lengths.device), lengths - 1]
     return Pass(states, final, final)
 
@@ -123,6 +130,15 @@ def _(
     outputs, (hidden, cell) = recurrence(packed)
     states, _ = pad_packed_sequence(outputs, batch_first=True, total_length=inputs.shape[1])
     return Pass(states, hidden[0], cell[0])
+
+
+@read.register
+def _(
+    recurrence: nn.GRU,
+    inputs: Float[Tensor, "batch source width"],
+    lengths: Int[Tensor, " batch"],
+) -> Pass:
+    return ended(gru(recurrence, inputs), lengths)
 
 
 def reversal(lengths: Int[Tensor, " batch"], width: int) -> Int[Tensor, "batch source"]:

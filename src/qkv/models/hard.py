@@ -17,6 +17,7 @@ from qkv.models.model import EncoderDecoder, Forced
 from qkv.models.output import LinearOutput, NoOutput
 from qkv.models.parts import build_embedding, encoder_hidden
 from qkv.nn.alignments import ALIGNMENTS, beginning
+from qkv.nn.dropout import Dropout
 
 
 @dataclass(frozen=True)
@@ -91,7 +92,7 @@ class Hard(EncoderDecoder[HardState]):
         self.target_embedding = build_embedding(
             target_size, config.embedding, tied=config.tie_embeddings
         )
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = Dropout(config.dropout)
         self.first = nn.Parameter(torch.zeros(2, config.layers, config.hidden))
         self.recurrence = nn.LSTM(
             config.embedding,

@@ -19,6 +19,7 @@ from qkv.models.parts import (
     need_of,
 )
 from qkv.models.recurrent import RecurrentDecoder, RecurrentState
+from qkv.nn.dropout import Dropout
 
 
 class Luong(RecurrentDecoder):
@@ -52,7 +53,7 @@ class Luong(RecurrentDecoder):
         self.target_embedding = build_embedding(
             target_size, config.embedding, tied=config.tie_embeddings
         )
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = Dropout(config.dropout)
         self.bridge = nn.Linear(width, config.hidden) if config.bidirectional else nn.Identity()
         self.recurrence = nn.LSTM(
             config.embedding + (config.hidden if config.input_feeding else 0),

@@ -10,6 +10,7 @@ from qkv.models.model import Forced
 from qkv.models.output import LinearOutput
 from qkv.models.parts import build_embedding
 from qkv.models.recurrent import RecurrentDecoder, RecurrentState
+from qkv.nn.dropout import Dropout
 from qkv.nn.ntm import NeuralTuringMachine, NTMState
 from qkv.text.vocabulary import PAD
 
@@ -39,7 +40,7 @@ class NTM(RecurrentDecoder):
         self.target_embedding = build_embedding(
             target_size, config.embedding, tied=config.tie_embeddings
         )
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = Dropout(config.dropout)
         self.machine = NeuralTuringMachine(
             config.embedding,
             config.hidden,

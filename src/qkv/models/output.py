@@ -6,6 +6,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from qkv.nn.dropout import Dropout
+
 
 class Output(nn.Module):
     """What turns features of some width into logits. Abstract.
@@ -34,7 +36,7 @@ class LinearOutput(Output):
         self, features: int, vocabulary: int, *, dropout: float, tied: nn.Embedding | None = None
     ) -> None:
         super().__init__(features)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.bridge: nn.Module = nn.Identity()
         self.project = nn.Linear(features, vocabulary)
         if tied is not None:

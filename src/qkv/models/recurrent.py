@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from qkv.attention import Prepared
 from qkv.models.decoder import Step
 from qkv.models.model import EncoderDecoder, Forced
+from qkv.nn.dropout import Dropout
 from qkv.nn.reinforce import joined
 
 
@@ -48,7 +49,7 @@ class RecurrentDecoder(EncoderDecoder[RecurrentState]):
     """An encoder-decoder whose decoder reads one token after another."""
 
     target_embedding: nn.Embedding
-    dropout: nn.Dropout
+    dropout: Dropout
 
     @abstractmethod
     def start(

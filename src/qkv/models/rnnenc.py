@@ -12,6 +12,8 @@ from qkv.models.model import Forced
 from qkv.models.output import LinearOutput
 from qkv.models.parts import build_embedding
 from qkv.models.recurrent import RecurrentDecoder, RecurrentState
+from qkv.nn.dropout import Dropout
+from qkv.nn.gated import gru
 
 
 class RNNenc(RecurrentDecoder):
@@ -44,7 +46,7 @@ class RNNenc(RecurrentDecoder):
         self.target_embedding = build_embedding(
             target_size, config.embedding, tied=config.tie_embeddings
         )
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = Dropout(config.dropout)
         self.initial = nn.Linear(width, config.hidden)
         self.recurrence = CELLS[config.cell](
             config.embedding + width,
@@ -84,7 +86,11 @@ class RNNenc(RecurrentDecoder):
         context, *layers = state.hidden
         embedded = self.dropout(self.target_embedding(target))
         inputs = torch.cat([embedded, context.expand(-1, target.shape[1], -1)], dim=-1)
-        outputs, _ = self.recurrence(inputs, self._pack(layers))
+        initial = self._pack(layers)
+        if isinstance(self.recurrence, nn.GRU) and isinstance(initial, Tensor):
+            outputs = gru(self.recurrence, inputs, initial)
+        else:
+            outputs, _ = self.recurrence(inputs, initial)
         return Forced(torch.cat([outputs, inputs], dim=-1), None)
 
     def advance(

@@ -5,8 +5,11 @@ from __future__ import annotations
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
+from torch.nn import functional as F
 
-from qkv.attention import Mask
+from qkv.attention import Attention, Mask
+from qkv.attention.masks.visible import Visible
+from qkv.attention.scores import Additive
 from qkv.config import RNNsearchConfig
 from qkv.models.encoders import RecurrentEncoder
 from qkv.models.model import Forced
@@ -19,6 +22,9 @@ from qkv.models.parts import (
     need_of,
 )
 from qkv.models.recurrent import RecurrentDecoder, RecurrentState
+from qkv.nn.attentive import Source, Weights, attentive_gru
+from qkv.nn.dropout import Dropout
+from qkv.nn.gated import merged_biases, written_out
 
 
 class RNNsearch(RecurrentDecoder):
@@ -51,7 +57,7 @@ class RNNsearch(RecurrentDecoder):
         self.target_embedding = build_embedding(
             target_size, config.embedding, tied=config.tie_embeddings
         )
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = Dropout(config.dropout)
         self.initial = nn.Linear(width // 2, config.hidden)
         self.attention = build_attention(config.attention, config.hidden, width)
         self.cell = nn.GRUCell(config.embedding + width, config.hidden)
@@ -71,6 +77,39 @@ class RNNsearch(RecurrentDecoder):
         state = torch.tanh(self.initial(annotations.first_backward))
         memory = self.attention.prepare(annotations.states, mask=Mask.lengths(lengths))
         return RecurrentState((state.unsqueeze(1),), memory)
+
+    def force(
+        self,
+        source: Int[Tensor, "batch source"],
+        lengths: Int[Tensor, " batch"],
+        target: Int[Tensor, "batch time"],
+        *,
+        need_attention: bool = False,
+    ) -> Forced:
+        """With the paper's attention on a CPU all steps are one function, gradients included."""
+        if not (written_out(self.cell.weight_hh) and is_papers(self.attention)):
+            return super().force(source, lengths, target, need_attention=need_attention)
+        state = self.start(source, lengths)
+        memory, score = state.memory, self.attention.score
+        assert memory is not None and isinstance(score, Additive)
+        assert memory.seen is None or isinstance(memory.seen, Visible)
+        embedded = self.dropout(self.target_embedding(target)).transpose(0, 1)
+        to_gates, to_context = self.cell.weight_ih.split(
+            [embedded.shape[-1], memory.value.shape[-1]], dim=1
+        )
+        bias, offset = merged_biases(self.cell.bias_ih, self.cell.bias_hh)
+        read = attentive_gru(
+            F.linear(embedded, to_gates, bias),
+            state.hidden[0].squeeze(1),
+            Source(
+                memory.key,
+                memory.value,
+                None if memory.seen is None else memory.seen.allowed.squeeze(1),
+            ),
+            Weights(score.project_query.weight, score.v, to_context, self.cell.weight_hh, offset),
+        )
+        features = torch.cat([read.states, embedded, read.contexts], dim=-1).transpose(0, 1)
+        return Forced(features, read.weights.transpose(0, 1) if need_attention else None)
 
     def advance(
         self,
@@ -103,3 +142,12 @@ class RNNsearch(RecurrentDecoder):
         return Forced(features, attended.weights, drawn), RecurrentState(
             (current,), state.memory, state.time + 1
         )
+
+
+def is_papers(attention: Attention) -> bool:
+    """Whether an attention is Bahdanau's: additive, with a softmax over all of the source."""
+    return (
+        isinstance(attention.score, Additive)
+        and attention.normalizer.name == "softmax"
+        and attention.local is None
+    )

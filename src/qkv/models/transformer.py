@@ -22,6 +22,7 @@ from qkv.models.positions import Learned, Sinusoidal, Unplaced
 from qkv.models.products import Precision
 from qkv.models.transformer_search import TransformerSearch
 from qkv.nn import KeyValueCache, MultiHeadAttention
+from qkv.nn.dropout import Dropout
 from qkv.text.vocabulary import PAD
 
 
@@ -35,7 +36,7 @@ class Residual(nn.Module):
     def __init__(self, config: TransformerConfig) -> None:
         super().__init__()
         self.norm = nn.LayerNorm(config.width)
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = Dropout(config.dropout)
         self.before = config.norm == "pre"
 
     def open(self, inputs: Tensor) -> Tensor:
@@ -56,7 +57,7 @@ class FeedForward(nn.Sequential):
         super().__init__(
             nn.Linear(config.width, config.feedforward),
             nn.ReLU(),
-            nn.Dropout(config.dropout),
+            Dropout(config.dropout),
             nn.Linear(config.feedforward, config.width),
         )
 
@@ -201,7 +202,7 @@ class Transformer(EncoderDecoder[TransformerState]):
             self.longest_target = config.max_positions
         self.source_positions = positions[config.positions]()
         self.target_positions = positions[config.positions]()
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = Dropout(config.dropout)
         self.encoder = nn.ModuleList(EncoderLayer(config, n) for n in range(config.encoder_layers))
         self.decoder = nn.ModuleList(DecoderLayer(config, n) for n in range(config.decoder_layers))
         for matrix in (*self.encoder.parameters(), *self.decoder.parameters()):
