@@ -28,6 +28,9 @@ if DEVICE == "cpu":
     os.environ["TRITON_INTERPRET"] = "1"  # before Triton is imported
 pytest.importorskip("triton", reason="Triton is not installed (pip install 'qkv[gpu]')")
 
+pytestmark = pytest.mark.filterwarnings(  # NumPy's, where an exponential saturates as it should
+    "ignore:(overflow|invalid value) encountered:RuntimeWarning"
+)
 NAMES = ("additive_triton", "additive_triton_energies")
 each_kernel = pytest.mark.parametrize("kernel", NAMES)
 
@@ -42,12 +45,14 @@ def _anywhere(monkeypatch):
 
 @pytest.fixture
 def small_blocks(monkeypatch):
-    """Blocks of 2 queries, 16 keys, 16 values and 4 dimensions; 16 queries at a time backward."""
+    """Blocks of 4 queries, 16 keys, 16 values and 4 dimensions; 4 queries at a time backward."""
     monkeypatch.setattr(triton_ways, "PADDED", 16)
+    monkeypatch.setattr(triton_ways, "TOGETHER", 4)
     monkeypatch.setattr(triton_ways, "HELD", 1)
-    monkeypatch.setattr(triton_ways, "_forward_blocks", lambda *sizes: (Blocks(2, 16, 4), 16))
-    monkeypatch.setattr(triton_ways, "_tile", lambda *sizes: Blocks(2, 16, 4))
-    monkeypatch.setattr(triton_ways, "_side_blocks", lambda *sizes: Blocks(2, 4, 4))
+    monkeypatch.setattr(triton_ways, "CHUNK", 16)
+    monkeypatch.setattr(triton_ways, "_forward_blocks", lambda *sizes: (Blocks(4, 16, 4), 16))
+    monkeypatch.setattr(triton_ways, "_tile", lambda *sizes: Blocks(4, 16, 4))
+    monkeypatch.setattr(triton_ways, "_side_blocks", lambda *sizes: Blocks(4, 4, 4))
 
 
 def drawn(*shapes, dtype=torch.float32):
@@ -99,28 +104,28 @@ def agrees_with_float64(kernel, given, v, **slots):
         agree(x, y, 8 * hidden + 4 * keys)
 
 
-@each_kernel
-@pytest.mark.parametrize("mask", MASKS)
+@pytest.mark.parametrize(
+    ("kernel", "mask"),
+    [*(("additive_triton", mask) for mask in MASKS), ("additive_triton_energies", "rows")],
+)
 def test_outputs_and_gradients_are_those_of_float64(kernel, mask):
     made, need = MASKS[mask]
-    given = drawn((2, 5, 13), (2, 11, 13), (2, 11, 7))
-    agrees_with_float64(kernel, given, *drawn((13,)), mask=made(5, 11), need=need)
+    given = drawn((2, 5, 7), (2, 11, 7), (2, 11, 3))
+    agrees_with_float64(kernel, given, *drawn((7,)), mask=made(5, 11), need=need)
 
 
-@pytest.mark.parametrize("mask", ["none", "causal", "rows"])
 @pytest.mark.usefixtures("small_blocks")
-def test_many_blocks_of_all_that_there_is_give_the_same(mask):
-    """Of queries, keys, values and dimensions; and chunks of queries on the way back."""
-    made, _ = MASKS[mask]
-    given = drawn((2, 19, 5), (2, 37, 5), (2, 37, 17))
-    slots = {"mask": made(19, 37), "need": "weights"}
+def test_many_blocks_of_all_that_there_is_give_the_same():
+    """Of queries, keys, values and dimensions; and, on the way back, four queries at a time."""
+    given = drawn((2, 5, 5), (2, 19, 5), (2, 19, 17))
+    slots = {"mask": some_rows(5, 19), "need": "weights"}
     agrees_with_float64("additive_triton", given, *drawn((5,)), **slots)
 
 
 @each_kernel
-@pytest.mark.parametrize(("queries", "keys", "hidden", "read"), [(1, 1, 1, 1), (1, 17, 3, 2)])
-def test_one_query_and_sizes_of_one(kernel, queries, keys, hidden, read):
-    given = drawn((3, queries, hidden), (3, keys, hidden), (3, keys, read))
+@pytest.mark.parametrize(("keys", "hidden", "read"), [(1, 1, 1), (17, 3, 2)])
+def test_one_query_and_sizes_of_one(kernel, keys, hidden, read):
+    given = drawn((1, 1, hidden), (1, keys, hidden), (1, keys, read))
     agrees_with_float64(kernel, given, *drawn((hidden,)), need="stats")
 
 
@@ -136,16 +141,15 @@ def test_blocks_are_powers_of_two_that_divide_what_is_filled_up():
             assert all(n & (n - 1) == 0 for n in triton_ways._side_blocks(size, other))
 
 
-@pytest.mark.parametrize("case", HARD)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
-def test_any_numbers_give_what_float64_gives(case, dtype):
-    """The bound is that of the other additive kernels; see their test."""
+def test_any_numbers_give_what_float64_gives(dtype):
+    """Each hard case is an item. The bound is that of the other additive kernels' test."""
     width, eps = len(OFFSETS), torch.finfo(dtype).eps
-    a, b, v, g = (
-        torch.randn(size) for size in ((2, 3, width), (2, 5, width), (width,), (2, 3, 5))
-    )
-    make_a, make_b, _ = HARD[case]
-    a, b, v, g = (t.to(DEVICE, dtype) for t in (make_a(a), make_b(b), v, g))
+    made = [(a(torch.randn(3, width)), b(torch.randn(5, width))) for a, b, _ in HARD.values()]
+    a, b = (torch.stack(side).to(DEVICE, dtype) for side in zip(*made, strict=True))
+    v, g = drawn((width,), (len(made), 3, 5), dtype=dtype)
+    if dtype == torch.float32:
+        assert middle(a, b).holds.view(-1).tolist() == [holds for *_, holds in HARD.values()]
 
     mine = triton_ways.energies(a, b, v, None), *triton_ways.gradients(a, b, v, g)
 
@@ -157,7 +161,7 @@ def test_any_numbers_give_what_float64_gives(case, dtype):
         weighted.sum(-1),
         (g_size * weighted * 4).sum(2) + 5 * eps * g_size.sum(2) * v.abs(),
         (g_size * weighted * 4).sum(1) + 3 * eps * g_size.sum(1) * v.abs(),
-        (g_size * (off + 15 * eps)).sum((0, 1, 2)),
+        (g_size * (off + g.numel() * eps)).sum((0, 1, 2)),
     )
     for found, want, allowed in zip(mine, loops(a, b, v, g), most, strict=True):
         assert found.isfinite().all()
@@ -177,34 +181,32 @@ def test_each_item_finds_for_itself_whether_the_identity_holds():
         assert torch.equal(both[item], alone[0])
 
 
-@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
-@each_kernel
+@pytest.mark.parametrize(
+    ("kernel", "dtype"),
+    [(NAMES[0], torch.bfloat16), (NAMES[0], torch.float16), (NAMES[1], torch.float16)],
+)
 def test_half_precision_is_summed_in_float32(kernel, dtype):
-    """513 terms of 1 and -1 in turn and one of 2^-4; and a context within one of its roundings."""
-    v = torch.ones(513)
-    v[1::2], v[512] = -1, 2.0**-4
-    query, key = torch.full((1, 2, 513), 30.0).to(DEVICE, dtype), drawn((1, 3, 1))[0].to(dtype)
-    value = drawn((1, 3, 5), dtype=dtype)[0]
-    score = Hidden(v.to(DEVICE, dtype))
-    out = qkv.attend(
-        query, torch.zeros(1, 3, 513).to(key), value, score=score, kernel=kernel, need="stats"
-    )
+    """Terms of 2^12 and -2^12, one of 2^-4; and a context within a rounding of its own."""
+    v = torch.tensor([2.0**12, 2.0**-4, -(2.0**12)]).to(DEVICE, dtype)
+    query = torch.full((1, 2, 3), 30.0).to(DEVICE, dtype)
+    key, value = torch.zeros(1, 3, 3).to(query), drawn((1, 3, 5), dtype=dtype)[0]
+    out = qkv.attend(query, key, value, score=Hidden(v), kernel=kernel, need="stats")
     want = torch.tensor(2.0**-4).add(torch.tensor(3.0).log()).to(DEVICE)
     assert out.log_normalizer.dtype == torch.float32 and out.context.dtype == dtype
-    assert_close(out.log_normalizer, want.expand(1, 2), atol=513 * 1.2e-7, rtol=0)
-    # The weights may be rounded to the values' dtype, and the context is.
+    # Each of the three large numbers that are added in turn is rounded at 2^12 or 2^13.
+    assert_close(out.log_normalizer, want.expand(1, 2), atol=3 * 2.0**13 * 1.2e-7, rtol=0)
     eps = torch.finfo(dtype).eps
     mean = value.double().mean(1, keepdim=True).expand(1, 2, 5)
-    assert_close(out.context.double(), mean, atol=2 * eps * float(value.abs().max()), rtol=0)
+    assert_close(out.context.double(), mean, atol=eps * float(value.abs().max()), rtol=0)
 
 
 def test_gradients_of_half_precision_are_those_of_float64():
-    given = drawn((2, 5, 13), (2, 11, 13), (2, 11, 7), dtype=torch.bfloat16)
-    v = drawn((13,), dtype=torch.bfloat16)[0]
+    given = drawn((2, 5, 7), (2, 11, 7), (2, 11, 3), dtype=torch.bfloat16)
+    v = drawn((7,), dtype=torch.bfloat16)[0]
     mine, back = attended("additive_triton", given, v)
     want, exact = attended("reference", [t.double() for t in given], v)
     for x, y in zip((*mine, *back), (*want, *exact), strict=True):
-        agree(x, y, 11 + 3, torch.bfloat16)  # 11 rounded weights, the context and its gradient
+        agree(x, y, 3, torch.bfloat16)  # the context, its gradient, and what is asked for
 
 
 def test_a_query_that_may_meet_nothing_gets_zeros_and_passes_none():
@@ -224,17 +226,17 @@ def test_a_query_that_may_meet_nothing_gets_zeros_and_passes_none():
 @pytest.mark.usefixtures("small_blocks")
 def test_blocks_where_no_pair_may_meet_are_not_read():
     """0 times not a number would be none: there is no 0 where nothing is multiplied."""
-    a, b, v, value = drawn((1, 4, 3), (1, 32, 3), (3,), (1, 32, 2))
-    allowed = torch.ones(1, 4, 32, dtype=torch.bool, device=DEVICE)
-    allowed[0, :2, 16:] = allowed[0, 2:, :16] = False
+    a, b, v, value = drawn((1, 8, 3), (1, 32, 3), (3,), (1, 32, 2))
+    allowed = torch.ones(1, 8, 32, dtype=torch.bool, device=DEVICE)
+    allowed[0, :4, 16:] = allowed[0, 4:, :16] = False
     value[0, 16:] = torch.nan
     context, _, _ = triton_ways.forward(Inputs(a, b, v, allowed), value, False)
-    assert context[0, :2].isfinite().all() and context[0, 2:].isnan().all()
+    assert context[0, :4].isfinite().all() and context[0, 4:].isnan().all()
     g = allowed.float()
     broken = b.clone()
     broken[0, 16:] = torch.nan
     to_a, _, _ = triton_ways.gradients(a, broken, v, g)
-    assert to_a[0, :2].isfinite().all() and to_a[0, 2:].isnan().all()
+    assert to_a[0, :4].isfinite().all() and to_a[0, 4:].isnan().all()
 
 
 @each_kernel
@@ -296,14 +298,13 @@ def test_slots_of_every_kind_are_those_of_the_reference():
 
 @pytest.mark.usefixtures("small_blocks")
 def test_nothing_of_all_pairs_is_held():
-    """In bytes; an energy has four. Queries go 16 at a time backward, here, of 64."""
-    query, key = (t.requires_grad_() for t in drawn((1, 64, 2), (1, 256, 2)))
+    """In bytes; an energy has four. Backward, of 8 queries 4 are held at a time."""
+    query, key = (t.requires_grad_() for t in drawn((1, 8, 2), (1, 32, 2)))
     score = Hidden(drawn((2,))[0])
-    for mask in (None, Mask.lengths(torch.tensor([40]))):
-        with Sizes() as sizes:
-            out = qkv.attend(query, key, score=score, mask=mask, kernel="additive_triton")
-            out.context.sum().backward()
-        assert sizes.largest <= 4 * 16 * 256
+    with Sizes() as sizes:
+        out = qkv.attend(query, key, score=score, kernel="additive_triton")
+        out.context.sum().backward()
+    assert sizes.largest < 4 * 8 * 32
 
 
 def test_the_table_says_where_the_kernels_run_and_why_not(monkeypatch):

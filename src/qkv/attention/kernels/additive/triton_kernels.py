@@ -158,7 +158,7 @@ def forward(
             summed = summed * fade + tl.sum(weights, 1)
             at = (item * keys + columns[:, None]) * read + parts[None, :]
             some = tl.load(value + at, mask=in_columns[:, None] & in_parts[None, :], other=0.0)
-            some = tl.dot(weights.to(some.dtype), some, input_precision="ieee")
+            some = tl.dot(weights, some.to(weights.dtype), input_precision="ieee")
             mixed = mixed * fade[:, None] + some
     dead = summed == 0
     at = (item * queries + rows[:, None]) * read + parts[None, :]

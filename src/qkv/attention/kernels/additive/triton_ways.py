@@ -34,8 +34,11 @@ UNROLL, PADDED = 4, 128
 
 What a kernel goes through is filled up to multiples of these, so that it need not look where it
 ends."""
-HELD = 2**24
-"""Numbers that the backward pass holds of each thing that it has of all pairs."""
+CHUNK = 32
+"""Of the other side, what `side` leaves out together where it has no gradient."""
+HELD, TOGETHER = 2**24, 128
+"""Numbers that the backward pass holds of each thing that it has of all pairs; it takes queries by
+multiples of so many."""
 
 
 class Blocks(NamedTuple):
@@ -277,7 +280,7 @@ def _side(
             **_division(own),
             ROWS=blocks.rows,
             PARTS=blocks.columns,
-            CHUNK=min(32, _power(others, 2)),
+            CHUNK=min(CHUNK, _power(others, 2)),
             num_warps=blocks.warps,
         )
     return to_own, ratios
@@ -285,7 +288,7 @@ def _side(
 
 def _some(items: int, queries: int, keys: int) -> Iterator[tuple[slice, slice]]:
     """Some items, and of their queries as many as may be held at once."""
-    rows = max(1, HELD // keys // PADDED) * PADDED
+    rows = max(1, HELD // keys // TOGETHER) * TOGETHER
     together = max(1, HELD // (queries * keys))
     for n in range(0, items, together):
         for i in range(0, queries, rows):
@@ -355,7 +358,7 @@ def _agrees() -> bool:
     """Whether a small example gives what the equation gives, to a few roundings a term."""
     device = "cuda" if torch.cuda.is_available() else "cpu"
     draw = torch.Generator().manual_seed(0)
-    sizes = (2, 3, 37), (2, 5, 37), (37,), (2, 5, 7), (2, 3, 7)
+    sizes = (2, 3, 7), (2, 5, 7), (7,), (2, 5, 11), (2, 3, 11)
     a, b, v, value, g = (torch.randn(size, generator=draw).to(device) for size in sizes)
     exact = [t.double().requires_grad_() for t in (a, b, v, value)]
     weights = torch.softmax(tanh_energies(*exact[:3]), -1)
