@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 from importlib import import_module
@@ -127,7 +128,7 @@ class Kernel:
         pairs = work.query.shape[-2] * work.key.shape[-2]
         if widths[0] != widths[1] and pairs < self.pads_from:
             return f"widths {widths[0]} and {widths[1]}, which it pads, for only {pairs} pairs"
-        size = work.leading.numel() * pairs * widths[0]
+        size = math.prod(work.leading) * pairs * widths[0]
         if size < self.gains_from:
             return f"only {size} pairs times width"
         if work.query.shape[-2] < self.queries_from:
