@@ -7,6 +7,10 @@ backward; a decoder's step is forward alone, as it decodes. Outputs and gradient
 first, and a way that differs is refused. Runs alternate; each number is a median. Memory is the
 growth of the peak resident set in a fresh process (Linux), gradients included. --cpu-time counts
 the processor's time of all threads in place of the clock: what a busy machine can be asked.
+
+Where torch has a GPU all of it runs there, with the Triton kernels in the place of numba's, and
+memory is what torch allocates. FlexAttention is not among the ways: what it modifies is a dot
+product, and this score is none.
 """
 
 from __future__ import annotations
@@ -33,6 +37,7 @@ SIZES = {  # batch, queries, keys, width
     "batch": (64, 30, 30, 256),
     "step": (64, 1, 30, 256),
 }
+DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 TOLERANCE = 1e-4  # beside the largest number of a result: 2^18 terms of float32, in any order
 
 
@@ -73,19 +78,19 @@ def inputs(size: str) -> list[Tensor]:
     batch, queries, keys, width = SIZES[size]
     draw = torch.Generator().manual_seed(0)
     shapes = (batch, queries, width), (batch, keys, width), (batch, keys, width), (width,)
-    return [torch.randn(shape, generator=draw) for shape in shapes]
+    return [torch.randn(shape, generator=draw).to(DEVICE) for shape in shapes]
 
 
 def ways(v: Tensor) -> dict[str, Callable[..., Tensor]]:
     """Every way that can run here; why another cannot is printed."""
     score = Projected(v)
     found: dict[str, Callable[..., Tensor]] = {"eager": lambda *tensors: naive(*tensors, score.v)}
-    if shutil.which("g++") or shutil.which("clang++"):
+    if DEVICE == "cuda" or shutil.which("g++") or shutil.which("clang++"):
         compiled = torch.compile(naive, dynamic=False)
         found["torch.compile"] = lambda *tensors: compiled(*tensors, score.v)
     else:
         print("torch.compile: skipped, it needs a C++ compiler")
-    for kernel in ("additive", "additive_numba"):
+    for kernel in ("additive", "additive_triton" if DEVICE == "cuda" else "additive_numba"):
         absent = KERNELS[kernel].absent
         if absent is None:
             found[kernel] = partial(ours, kernel, score)
@@ -136,14 +141,23 @@ def times(
     for name, way in found.items():
         start = time.perf_counter()
         passes(way, tensors, backward)
+        _wait()
         repeats[name] = max(1, min(200, int(0.05 / (time.perf_counter() - start))))
     for _ in range(runs):
         for name, way in found.items():
+            _wait()
             start = clock()
             for _ in range(repeats[name]):
                 passes(way, tensors, backward)
+            _wait()
             taken[name].append(1e3 * (clock() - start) / repeats[name])
     return taken
+
+
+def _wait() -> None:
+    """Until a GPU has done what it was told."""
+    if DEVICE == "cuda":
+        torch.cuda.synchronize()
 
 
 def peak(name: str, size: str, backward: bool, threads: int) -> float:
@@ -153,6 +167,11 @@ def peak(name: str, size: str, backward: bool, threads: int) -> float:
     way = ways(tensors.pop())[name]
     small = [tensor[:1, :2].clone() for tensor in tensors]
     passes(way, small, backward)
+    if DEVICE == "cuda":
+        torch.cuda.reset_peak_memory_stats()
+        before = torch.cuda.memory_allocated()
+        passes(way, tensors, backward)
+        return (torch.cuda.max_memory_allocated() - before) / 2**20
     status, reset = Path("/proc/self/status"), Path("/proc/self/clear_refs")
     if not status.exists():
         return -1.0

@@ -269,8 +269,10 @@ def _slopes(
                 else:
                     shared = 1.0 / shared
                 r0, r1 = x1 * shared, x0 * shared
-                total += g0 * (r0 - r0 * r0) + g1 * (r1 - r1 * r1)
-                ratios += g0 * r0 + g1 * r1
+                total += g0 * (r0 - r0 * r0)
+                total += g1 * (r1 - r1 * r1)
+                ratios += g0 * r0
+                ratios += g1 * r1
     return total, ratios
 
 
