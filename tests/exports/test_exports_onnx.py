@@ -48,5 +48,5 @@ def test_onnx_finds_the_same_hypotheses_in_any_batch_and_any_search(name: str, t
 
 def test_a_loop_over_the_source_is_refused(tmp_path: Path):
     run = run_of(NTMConfig(embedding=5, hidden=7, slots=11, slot_width=3))
-    with pytest.raises(ValueError, match='model.kind = "ntm": its encoder is a loop'):
+    with pytest.raises(ValueError, match=r'model.kind = "ntm": its encoder is a loop'):
         qkv.export(run, tmp_path / "out", "onnx")
