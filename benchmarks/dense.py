@@ -2,12 +2,12 @@
 
     python benchmarks/dense.py [--threads 2] [--seconds 2] [--output FILE]
 
-B = 4, H = 8, d = 64, float32, forward without gradients. Rows: qkv.attend open, with a causal mask,
-and with lengths that are full, against scaled_dot_product_attention with what it has for them;
-a decoding step with a cache; MultiHeadAttention against its four projections and the same call,
-written by hand; and weights: of all, and of one head and eight queries, against the softmax by hand.
-The ways of a row alternate; told are medians, and the median of the rounds' ratios. Nothing is told
-if two outputs differ.
+B = 4, H = 8, d = 64, float32, forward without gradients. Rows: qkv.attend open, with a causal
+mask, and with lengths that are full, against scaled_dot_product_attention with what it has for
+them; a decoding step with a cache; MultiHeadAttention against its four projections and the same
+call, written by hand; and weights: of all, and of one head and eight queries, against the softmax
+by hand. The ways of a row alternate; told are medians, and the median of the rounds' ratios.
+Nothing is told if two outputs differ.
 """
 
 from __future__ import annotations

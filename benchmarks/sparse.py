@@ -1,11 +1,16 @@
 """Sparse attention against dense: time and memory of forward and backward as lengths grow.
 
     python benchmarks/sparse.py [--threads 2] [--longest 16384] [--output FILE]
+    python benchmarks/sparse.py --peer flex             # or local-attention, pip install it first
 
 B = 1, H = 8, d = 64, float32. Rows: Mask.window(128, 128) and BigBird (the same window, 2 global
 positions, 3 random keys), by qkv.attend; torch's fused attention with the same masks drawn; and
 without a mask. Times are the least of some runs that alternate, in one process; memory is the
-peak beyond the inputs, of a fresh process each. Nothing is told if an output is not the dense one.
+peak beyond the inputs, of a fresh process each. Nothing is told if an output is not the dense
+one.
+
+--peer: instead, Mask.window(256, 0) at the longest length beside FlexAttention, compiled (it has no
+backward on a CPU), or the local-attention package, whose output must be equal.
 """
 
 from __future__ import annotations
@@ -50,13 +55,14 @@ def runner(row: str, length: int):
     return lambda *tensors: qkv.attend(*tensors, mask=MASKS[name]).context
 
 
-def once(run, tensors: list[torch.Tensor]) -> tuple[float, float]:
+def once(run, tensors: list[torch.Tensor], *, backward: bool = True) -> tuple[float, float]:
     """Seconds of a forward pass alone, and of forward and backward."""
     begin = time.perf_counter()
     with torch.no_grad():
         run(*tensors)
     middle = time.perf_counter()
-    run(*tensors).sum().backward()
+    if backward:
+        run(*tensors).sum().backward()
     return middle - begin, time.perf_counter() - middle
 
 
@@ -77,6 +83,63 @@ def timed(length: int, rounds: int) -> dict[str, dict[str, float]]:
         row: {"forward": min(a for a, _ in times), "both": min(b for _, b in times)}
         for row, times in found.items()
     }
+
+
+def flex(length: int):
+    """FlexAttention with the same window, compiled."""
+    from torch.nn.attention.flex_attention import create_block_mask, flex_attention
+
+    def met(batch, head, query, key):
+        return (query >= key) & (query - key <= PEER_WINDOW)
+
+    blocks = create_block_mask(met, None, None, length, length, device="cpu")
+    compiled = torch.compile(flex_attention)
+    return lambda *tensors: compiled(*tensors, block_mask=blocks)
+
+
+def local_attention(length: int):
+    """Build the local-attention package's layer, without positions; None where it is not there."""
+    try:
+        from local_attention import LocalAttention
+    except ImportError as error:
+        print(f"skipped: {error}; pip install --no-deps local-attention einops hyper-connections")
+        return None
+    return LocalAttention(
+        dim=WIDTH,
+        window_size=PEER_WINDOW,
+        causal=True,
+        look_backward=1,
+        look_forward=0,
+        exact_windowsize=True,
+        use_rotary_pos_emb=False,
+        autopad=True,
+    )
+
+
+PEER_WINDOW = 256
+PEERS = {"flex": flex, "local-attention": local_attention}
+
+
+def beside(peer: str, length: int, rounds: int = 5) -> None:
+    """Print the times of a peer and ours, in turn, after their outputs were found equal."""
+    theirs = PEERS[peer](length)
+    if theirs is None:
+        return
+    window = Mask.window(PEER_WINDOW, 0)
+    ways = {"qkv": lambda *tensors: qkv.attend(*tensors, mask=window).context, peer: theirs}
+    tensors = inputs(length)
+    backward = peer != "flex"
+    with torch.no_grad():
+        ours, other = (way(*tensors) for way in ways.values())
+    torch.testing.assert_close(ours, other, atol=1e-5, rtol=1e-4)
+    found: dict[str, list[tuple[float, float]]] = {name: [] for name in ways}
+    for _ in range(rounds):
+        for name, way in ways.items():
+            found[name].append(once(way, tensors, backward=backward))
+    for part, what in enumerate(("forward", "forward and backward")[: 1 + backward]):
+        least = {name: min(times[part] for times in taken) for name, taken in found.items()}
+        told = ", ".join(f"{name} {1e3 * seconds:,.0f} ms" for name, seconds in least.items())
+        print(f"window(256, 0), {length:,}, {what}: {told}: {least[peer] / least['qkv']:.1f}x")
 
 
 def peak(row: str, length: int) -> float:
@@ -133,11 +196,15 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--longest", type=int, default=16384)
     parser.add_argument("--output", type=Path)
+    parser.add_argument("--peer", choices=PEERS)
     parser.add_argument("--peak", choices=ROWS, help=argparse.SUPPRESS)
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
     if given.peak:
         print(own_peak(given.peak, given.longest))
+        return
+    if given.peer:
+        beside(given.peer, given.longest)
         return
     lengths = [n for n in (1024, 2048, 4096, 8192, 16384) if n <= given.longest]
     found = {}

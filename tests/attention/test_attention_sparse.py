@@ -297,3 +297,26 @@ def test_tiles_know_which_keys_and_queries_meet_nothing():
     window = Mask.window(0, 0) & Mask.lengths(torch.tensor([20, 53]))
     tiles = lay_out(window, 53, 53, 2, CPU, ask=True)
     assert torch.equal(tiles.dead.squeeze(1).squeeze(-1), ~window.dense(53, 53).any(-1))
+
+
+def test_a_pattern_is_laid_out_once_for_all_layers_and_trains_after_a_search():
+    """What was laid out where nothing is recorded may be used where something is."""
+    queries = torch.randn(1, 1, 512, 4)
+    first, second = (Mask.window(9, 9) | Mask.global_([0]) for _ in range(2))
+    with torch.inference_mode():
+        alone = qkv.attend(queries, queries, mask=first).context
+    assert lay_out(first, 512, 512, 2, CPU, ask=False) is lay_out(
+        second, 512, 512, 2, CPU, ask=False
+    )
+    queries.requires_grad_()
+    bias = qkv.biases.ALiBi(1)
+    for slots in ({}, {"bias": bias}, {"normalizer": "sparsemax"}):
+        qkv.attend(queries, queries, mask=second, **slots).context.sum().backward()
+    assert_close(qkv.attend(queries, queries, mask=second).context, alone)
+
+
+def test_lengths_are_laid_out_anew_for_each_batch():
+    lengths = torch.tensor([512])
+    mask = (Mask.window(9, 9) | Mask.global_([0])) & Mask.lengths(lengths)
+    found = [lay_out(mask, 512, 512, 2, CPU, ask=True) for _ in range(2)]
+    assert found[0] is not found[1]

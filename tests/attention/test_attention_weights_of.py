@@ -72,8 +72,10 @@ def test_the_log_normalizer_beside_a_fused_context_is_the_references(name, recor
         assert_close(found, wanted.log_normalizer)
 
 
-def test_a_layer_passes_the_choice_on():
-    layer = qkv.MultiHeadAttention(12, heads=3, kv_heads=1)
+@pytest.mark.parametrize("linear", [False, True], ids=["dot", "linear"])
+def test_a_layer_passes_the_choice_on(linear):
+    attention = qkv.LinearAttention("elu") if linear else None
+    layer = qkv.MultiHeadAttention(12, heads=3, kv_heads=1, attention=attention)
     inputs = torch.randn(2, 5, 12)
     every = layer(inputs, mask=Mask.causal(), need="weights")
     some = layer(inputs, mask=Mask.causal(), need=WeightsOf([2], [4, 1]))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING
 
 import torch
@@ -137,7 +137,8 @@ class Tiles:
     @cached_property
     def groups(self) -> Groups:
         """Each group of tiles with its mask, the pairs that may meet."""
-        return self.lay()
+        with torch.inference_mode(False):
+            return self.lay()
 
     @property
     def sample(self) -> Bool[Tensor, "*batch 1 1"]:
@@ -157,6 +158,7 @@ class Tiles:
         return done / (queries * keys)
 
     @cached_property
+    @torch.inference_mode(False)
     def dead(self) -> Bool[Tensor, "*batch queries 1"] | None:
         """The queries that may meet nothing; None when there are none."""
         if self.band is not None:
@@ -169,6 +171,7 @@ class Tiles:
         return None if bool(living.all()) else ~living
 
     @cached_property
+    @torch.inference_mode(False)
     def hidden(self) -> Bool[Tensor, "*batch keys"] | None:
         """The keys that no query may meet; None when there are none."""
         if self.band is not None:
@@ -213,6 +216,15 @@ def lay_out(
     ask: the caller insists on tiles, however little they save. dense: how all pairs at once would
     be computed, see WORTH.
     """
+    given = mask, queries, keys, leading, device, ask, dense
+    if mask.size() == (None, None) and not torch.compiler.is_compiling():
+        return _known(*given)  # positions alone: it is the same for all layers, and at each step
+    return _lay_out(*given)
+
+
+def _lay_out(
+    mask: Mask, queries: int, keys: int, leading: int, device: torch.device, ask: bool, dense: str
+) -> Tiles | None:
     dense_cost = (queries + GATHER) * keys
     if not ask and (dense_cost < SMALLEST or mask.forbids_nothing(queries, keys)):
         return None
@@ -231,6 +243,10 @@ def lay_out(
     if ask or few or cost <= WORTH[dense] * dense_cost:
         return Tiles(mask, blocks, lambda: _drawn(mask, blocks, reach))
     return None
+
+
+_known = lru_cache(maxsize=4)(torch.inference_mode(False)(_lay_out))
+"""The last layouts; no tensor of them is bound to the search that asked for it first."""
 
 
 def _laid_out(mask: Mask, narrow: Mask, blocks: Blocks) -> Groups:

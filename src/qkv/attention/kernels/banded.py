@@ -27,13 +27,13 @@ FORWARD, BACKWARD = 32, 128
 share are added, the fewer the larger the tiles (measured)."""
 EDGE = 128
 """Queries a tile at the ends."""
-SUMMED = 2**20
+SUMMED = 2**18
 """Numbers in the gradients of a few tiles' keys: they should be in the cache when added."""
 
 
 @dataclass(frozen=True)
 class Piece:
-    """Equal tiles: `count` of them, of `rows` queries from `row` on and `columns` from `column`."""
+    """`count` equal tiles, of `rows` queries from `row` on and `columns` from `column` on."""
 
     row: int
     rows: int

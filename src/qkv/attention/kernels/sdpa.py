@@ -32,10 +32,11 @@ def run(work: Work) -> Attended:
     mask = None if causal else _mask(work)
     read = work.value.shape[-1]
     width = max(work.key.shape[-1], read)
-    given = [
-        _four(_padded(tensor, width), leading)
-        for tensor in (score.project_query(work.query), work.key, work.value)
-    ]
+    given = (
+        _four(_padded(score.project_query(work.query), width), leading),
+        _four(_padded(work.key, width), leading),
+        _four(_padded(work.value, width), leading),
+    )
     mask = None if mask is None else _four_mask(mask, leading)
     scale = score.scale(work.key.shape[-1])
     logs = None
@@ -53,7 +54,7 @@ def run(work: Work) -> Attended:
     return beside(work, context, logs)
 
 
-def _told(given: list[Tensor]) -> bool:
+def _told(given: tuple[Tensor, ...]) -> bool:
     """Whether torch's own operator may tell the log-normaliser: a CPU, and nothing recorded."""
     plain = all(t.device.type == "cpu" and t.stride(-1) == 1 for t in given)
     recorded = torch.is_grad_enabled() and any(t.requires_grad for t in given)

@@ -171,7 +171,7 @@ def _recorded(
 
 
 def fused(
-    given: list[Tensor], mask: Tensor | None, scale: float, causal: bool
+    given: tuple[Tensor, ...], mask: Tensor | None, scale: float, causal: bool
 ) -> tuple[Tensor, Tensor]:
     """Return what scaled_dot_product_attention returns, and the log-normaliser of each query."""
     if mask is not None and mask.dtype == torch.bool:

@@ -10,6 +10,7 @@ from torch import nn
 from qkv.attention.linear.functional import CHUNK, checked, filled, linear_attend
 from qkv.attention.linear.prepared import attend, prepare
 from qkv.attention.masks.visible import drawn
+from qkv.attention.weights_of import WeightsOf
 
 if TYPE_CHECKING:
     import torch
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from qkv.attention.masks.visible import Visible
     from qkv.attention.prepared import Prepared
     from qkv.attention.result import Attended
+    from qkv.attention.work import Need
 
 
 class LinearAttention(nn.Module):
@@ -100,11 +102,16 @@ class LinearAttention(nn.Module):
         query: Float[Tensor, "batch *heads queries dim"],
         rows: Prepared,
         *,
-        need: Literal["context", "weights", "stats"] = "context",
+        need: Need = "context",
         positions: Int[Tensor, " queries"] | None = None,
     ) -> Attended:
         """Ask what a cache holds: its keys are mapped and summed at each call."""
-        return self(query, rows.key, rows.value, mask=rows.mask, need=need)
+        asked = "weights" if isinstance(need, WeightsOf) else need
+        out: Attended = self(query, rows.key, rows.value, mask=rows.mask, need=asked)
+        if not isinstance(need, WeightsOf) or out.weights is None:
+            return out
+        need.check(out.weights.shape[:-2], out.weights.shape[-2])
+        return out._replace(weights=need.of(out.weights))
 
     def unseeing(
         self,

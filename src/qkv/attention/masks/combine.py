@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from qkv.attention.masks.reach import Blocks, Reach
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class _Pair(Mask):
     """Two rules. Abstract."""
 
@@ -48,7 +48,7 @@ class _Pair(Mask):
         return _larger(queries), _larger(keys)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class And(_Pair):
     """Both rules allow it: `left & right`."""
 
@@ -104,7 +104,7 @@ class And(_Pair):
         return f"({self.left!r} & {self.right!r})"
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class Or(_Pair):
     """One rule allows it: `left | right`."""
 
@@ -145,7 +145,7 @@ class Or(_Pair):
         return f"({self.left!r} | {self.right!r})"
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class Not(Mask):
     """The rule forbids it: `~mask`."""
 

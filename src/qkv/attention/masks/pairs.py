@@ -36,6 +36,7 @@ class Pairs:
         return self.query.dim() - 3
 
     @cached_property
+    @torch.inference_mode(False)
     def distance(self) -> Int[Tensor, "*tile rows columns"]:
         """j - i."""
         return self.key - self.query
