@@ -19,10 +19,10 @@ from pathlib import Path
 
 import torch
 
-from qkv.allocator import keep_freed_memory
 from qkv.config import Config
 from qkv.configfile import load_config
 from qkv.folder import RunFolder
+from qkv.memory import keep_freed_memory
 from qkv.training.distributed import Processes
 from qkv.training.log import Reporter
 from qkv.training.task import Task, load_task

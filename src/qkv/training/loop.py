@@ -8,10 +8,10 @@ from typing import Any
 
 import torch
 
-from qkv.allocator import keep_freed_memory
 from qkv.config import Config
 from qkv.files import locked
 from qkv.folder import RunFolder
+from qkv.memory import keep_freed_memory
 from qkv.training.distributed import processes
 from qkv.training.log import JsonLines, Reporter, TensorBoard, Writer
 from qkv.training.task import load_task
