@@ -219,7 +219,7 @@ def test_forbidden_tiles_and_pairs_are_not_computed(monkeypatch):
 def test_no_tensor_of_either_pass_is_larger_than_all_energies_and_a_tile(kernel, monkeypatch):
     """In bytes; the peers' is `hidden` times as large."""
     monkeypatch.setattr(tiled, "TILE", 2**12)
-    queries = keys = 128
+    queries = keys = 192  # more than the keys of a thread take, 2 BLOCK numbers each
     score = Hidden(torch.randn(64))
     query, key = (torch.randn(1, n, 64, requires_grad=True) for n in (queries, keys))
     for mask in (None, Mask.causal()):

@@ -6,6 +6,8 @@ compiles once. QKV_NUMBA=0 switches this off.
 
 from __future__ import annotations
 
+import ctypes
+import hashlib
 import os
 from functools import cache
 from importlib import import_module
@@ -13,23 +15,25 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 
-from qkv.attention.kernels.additive.ranges import LIMITS
-from qkv.attention.kernels.additive.threads import share
+from qkv.attention.kernels.additive.task import (
+    ALIGNED,
+    BLOCK,
+    LANES,
+    ROWS,
+    SLOTS,
+    TOGETHER,
+    rounded,
+)
+from qkv.attention.kernels.additive.threads import count, share
 from qkv.attention.scores.score import tanh_energies
 
 if TYPE_CHECKING:
     from jaxtyping import Bool, Float
     from torch import Tensor
 
-_NO_MASK = np.zeros(1, bool), (-1, 0, 0)
-_TYPES = {torch.float32: np.float32, torch.float64: np.float64}
-NUMBERS = {  # of each dtype: cap, reach, saturation
-    dtype: tuple(_TYPES[dtype](n) for n in (limits.cap, limits.reach, limits.saturation))
-    for dtype, limits in LIMITS.items()
-}
+_BITS = {torch.float32: 32, torch.float64: 64}
 
 
 @cache
@@ -40,10 +44,10 @@ def absent() -> str | None:
     if find_spec("numba") is None:
         return "without numba (pip install 'qkv[fast]')"
     try:
-        _loops()
+        agrees = _agrees()
     except Exception as failure:  # a broken installation must not stop who can do without
         return f"with a numba that fails: {failure}"
-    return None if _agrees() else "with a numba whose results are not those of the reference"
+    return None if agrees else "with a numba whose results are not those of the reference"
 
 
 def energies(
@@ -51,16 +55,43 @@ def energies(
     b: Float[Tensor, "items keys hidden"],
     v: Float[Tensor, " hidden"],
     allowed: Bool[Tensor, "items queries keys"] | None,
+    table: Float[Tensor, "items size"] | None = None,
 ) -> Float[Tensor, "items queries keys"]:
-    """Return v . tanh(a + b); a pair that is not allowed is left out, as 0."""
+    """Return v . tanh(a + b); blocks of pairs that are not allowed are left out, as 0.
+
+    table: of these keys, see `table_of`.
+    """
     (items, queries, hidden), keys = a.shape, b.shape[1]
+    a, b, v = a.contiguous(), b.contiguous(), v.contiguous()
     out = a.new_empty(items, queries, keys)
-    loops = _loops()
-    mask, steps = _NO_MASK if allowed is None else _flat(allowed)
-    given = _array(a), _array(b), _array(v), mask, steps, NUMBERS[a.dtype], out.numpy()
-    units = items * -(-queries // loops.ROWS)
-    share(lambda *some: loops.energies(*given, some), units, out.numel() * hidden)
+    width = rounded(hidden, ALIGNED)
+    size = (TOGETHER + 8) * width + TOGETHER * LANES
+    if table is None:
+        size += rounded(keys, LANES) * width
+    mask = (0, 0, 0, 0) if allowed is None else (allowed.data_ptr(), *allowed.stride())
+    units = items * -(-queries // ROWS)
+    threads = count(units, out.numel() * hidden)
+    scratch = a.new_empty(threads * size)
+    sizes = units, items, queries, keys, hidden
+    given = a.data_ptr(), b.data_ptr(), v.data_ptr(), out.data_ptr()
+    tables = (0, 0) if table is None else (table.data_ptr(), table.shape[1])
+    task = _Task(0, 0, *sizes, *given, *mask, scratch.data_ptr(), size, 0, 0, 0, *tables)
+    share(_entry("energies", a.dtype), ctypes.addressof(task), threads)
     return out
+
+
+def table_of(b: Float[Tensor, "items keys hidden"]) -> Float[Tensor, "items size"]:
+    """Return the exponentials of keys, as `energies` reads them, for whatever queries come."""
+    (items, keys, hidden), b = b.shape, b.contiguous()
+    width = rounded(hidden, ALIGNED)
+    table = b.new_empty(items, (rounded(keys, LANES) + 2) * width + ALIGNED)
+    threads = count(items, b.numel())
+    scratch = b.new_empty(threads, 5 * width)
+    sizes = items, items, 0, keys, hidden
+    given = 0, b.data_ptr(), 0, 0, 0, 0, 0, 0, scratch.data_ptr(), 5 * width, 0, 0, 0
+    task = _Task(0, 0, *sizes, *given, table.data_ptr(), table.shape[1])
+    share(_entry("tables", b.dtype), ctypes.addressof(task), threads)
+    return table
 
 
 def gradients(
@@ -70,41 +101,47 @@ def gradients(
     g: Float[Tensor, "items queries keys"],
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Return the gradients of a, b and v for g, that of the energies."""
-    items, _, hidden = a.shape
-    to_a, to_b = torch.empty(a.shape, dtype=a.dtype), torch.empty(b.shape, dtype=b.dtype)
-    to_r = a.new_empty(items, hidden)
-    loops = _loops()
-    made = to_a.numpy(), to_b.numpy(), to_r.numpy()
-    given = _array(a), _array(b), _array(g), NUMBERS[a.dtype], *made
-    units = items * -(-hidden // loops.BLOCK)
-    share(lambda *some: loops.gradients(*given, some), units, g.numel() * hidden)
+    (items, queries, hidden), keys = a.shape, b.shape[1]
+    a, b, g = a.contiguous(), b.contiguous(), g.contiguous()
+    to_a, to_b, to_r = torch.empty_like(a), torch.empty_like(b), a.new_empty(items, hidden)
+    units = items * -(-hidden // BLOCK)
+    threads = count(units, g.numel() * hidden)
+    size = (2 * keys + 11) * BLOCK
+    scratch = a.new_empty(threads * size)
+    sizes = units, items, queries, keys, hidden
+    given = a.data_ptr(), b.data_ptr(), 0, g.data_ptr(), 0, 0, 0, 0, scratch.data_ptr(), size
+    made = to_a.data_ptr(), to_b.data_ptr(), to_r.data_ptr()
+    task = _Task(0, 0, *sizes, *given, *made, 0, 0)
+    share(_entry("gradients", a.dtype), ctypes.addressof(task), threads)
     scale = 4 * v
     return to_a.mul_(scale), to_b.mul_(scale), g.sum() - 2 * to_r.sum(0)
 
 
-def _array(tensor: Tensor) -> np.ndarray:
-    return tensor.detach().contiguous().numpy()
-
-
-def _flat(allowed: Tensor) -> tuple[np.ndarray, tuple[int, int, int]]:
-    """The mask as it lies in memory, stretched dimensions once, and its three steps."""
-    steps = allowed.stride()
-    size = 1 + sum((n - 1) * step for n, step in zip(allowed.shape, steps, strict=True))
-    flat = allowed.as_strided((size,), (1,), allowed.storage_offset())
-    return flat.numpy(), (steps[0], steps[1], steps[2])
+_Task = ctypes.c_int64 * SLOTS
 
 
 @cache
-def _loops() -> Any:
-    """Import the loops; what they compile to goes to a cache of ours, nobody else's moves."""
+def _entry(name: str, dtype: torch.dtype) -> Any:
+    """The compiled function; what it compiles to goes to a cache of ours, nobody else's moves."""
     config: Any = import_module("numba.core.config")
     home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     before = config.CACHE_DIR
-    config.CACHE_DIR = str(Path(home) / "qkv" / "numba")
+    config.CACHE_DIR = str(Path(home) / "qkv" / "numba" / _version())
     try:
-        return import_module("qkv.attention.kernels.additive.loops")
+        function = getattr(
+            import_module("qkv.attention.kernels.additive.entries"), f"{name}_{_BITS[dtype]}"
+        )
+        compiled = import_module("numba").cfunc("void(int64)", cache=True)(function)
     finally:
         config.CACHE_DIR = before
+    return ctypes.CFUNCTYPE(None, ctypes.c_void_p)(compiled.address)
+
+
+@cache
+def _version() -> str:
+    """A name for this text of the loops: numba looks at one file of them alone."""
+    texts = sorted(Path(__file__).parent.glob("*.py"))
+    return hashlib.sha256(b"".join(text.read_bytes() for text in texts)).hexdigest()[:16]
 
 
 @torch.inference_mode(False)  # the first call may come from a search, which records nothing

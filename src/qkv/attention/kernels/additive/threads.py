@@ -1,48 +1,75 @@
-"""Share loops that need no interpreter among as many threads as torch may use.
+"""Run loops that need no interpreter on as many threads as torch may use: on torch's own.
 
-The threads sleep between calls: unlike a second OpenMP pool they never spin against torch's own.
-Each takes the next share when it is done with one, so a thread that is late delays nobody.
+torch computes on the threads of an OpenMP library. Those spin for a while after each operation;
+threads of another pool would have to share the cores with them. So the loops are handed to the
+same library (GOMP_parallel, which is how GNU OpenMP is entered), whose threads are awake already.
+Where torch brings another library, threads of Python's take its place; they sleep between calls.
 """
 
 from __future__ import annotations
 
-import itertools
+import ctypes
 import os
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-GRAIN = 2**20
-"""Pairs times hidden dimensions that are worth waking a thread for (measured)."""
-SHARES = 4
-"""Shares a thread."""
+GRAIN = 2**17
+"""Pairs times hidden dimensions that are worth a thread (measured)."""
 
 
-def share(task: Callable[[int, int], None], units: int, size: int) -> None:
-    """Run task(first, last) until units 0 to `units` are done; size: of all, as GRAIN counts."""
-    threads = min(torch.get_num_threads(), units, size // GRAIN)
-    if threads <= 1:
-        task(0, units)
+def count(units: int, size: int) -> int:
+    """How many threads so many units of work are worth; size: of all, as GRAIN counts.
+
+    One, or all that torch has: an OpenMP library ends threads that a smaller team does not need.
+    """
+    return 1 if units == 1 or size < 2 * GRAIN else torch.get_num_threads()
+
+
+def share(task: Any, address: int, threads: int) -> None:
+    """Call the C function on so many threads at once, each with this address."""
+    if threads == 1:
+        task(address)
         return
-    parts = min(units, threads * SHARES)
-    numbers = itertools.count()  # next() is one step of the interpreter: no share comes twice
-
-    def work() -> None:
-        for part in numbers:
-            if part >= parts:
-                return
-            task(part * units // parts, (part + 1) * units // parts)
-
-    helpers = [_pool().submit(work) for _ in range(threads - 1)]
-    work()
+    parallel = _openmp()
+    if parallel is not None:
+        parallel(task, address, threads, 0)
+        return
+    helpers = [_pool().submit(task, address) for _ in range(threads - 1)]
+    task(address)
     for helper in helpers:
         if not helper.cancel():
             helper.result()
+
+
+@cache
+def _openmp() -> Callable[[Any, int, int, int], None] | None:
+    """GOMP_parallel of the library that torch has loaded; None where it is another."""
+    if "OpenMP" not in torch.__config__.parallel_info():
+        return None
+    for path in _loaded():
+        try:
+            parallel: Any = ctypes.CDLL(path).GOMP_parallel
+        except (OSError, AttributeError):
+            continue
+        parallel.argtypes = ctypes.c_void_p, ctypes.c_void_p, ctypes.c_uint, ctypes.c_uint
+        parallel.restype = None
+        found: Callable[[Any, int, int, int], None] = parallel
+        return found
+    return None
+
+
+def _loaded() -> list[str]:
+    """The GNU OpenMP library beside torch's own: other packages may have loaded theirs."""
+    folder = Path(torch.__file__).parent
+    places = folder / "lib", folder.parent / "torch.libs"
+    return [str(path) for place in places for path in sorted(place.glob("libgomp*.so*"))]
 
 
 @cache

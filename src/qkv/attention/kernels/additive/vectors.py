@@ -1,0 +1,211 @@
+"""What both passes of the compiled additive kernels stand on.
+
+    tanh(a + b) = 1 - 2 r,   r = 1 / (1 + exp(2a) exp(2b)),   d tanh = 4 r (1 - r)
+
+Exponentials are taken once a query and once a key. Where the product of two of them cannot stand
+for exp(2(a + b)) (see `find_centre`), each pair takes its own.
+"""
+
+# mypy: ignore-errors
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+from numba import njit, types
+from numba.extending import intrinsic, overload
+
+from qkv.attention.kernels.additive.ranges import LIMITS
+
+# Sums may be reordered, so that they fill a vector; what is not finite stays what it is.
+SUMS = {"nogil": True, "error_model": "numpy", "fastmath": {"contract", "reassoc"}}
+EXACT = {"nogil": True, "error_model": "numpy", "cache": True, "fastmath": {"contract"}}
+ESTIMATE = {"nogil": True, "error_model": "numpy", "fastmath": {"contract", "arcp", "ninf"}}
+"""A vector of float32 is divided by estimating the reciprocal, to 12 bits or more, and one step of
+Newton's: within two roundings, in a third of the time. What is divided by must be finite."""
+
+NUMBERS_32, NUMBERS_64 = (  # cap, reach, saturation, and the x whose exp(2x) is the cap
+    tuple(kind(n) for n in (limits.cap, limits.reach, limits.saturation, math.log(limits.cap) / 2))
+    for kind, limits in ((np.float32, LIMITS[torch.float32]), (np.float64, LIMITS[torch.float64]))
+)
+NEAR, FAR, APART = 0, 1, 2
+
+_MAGIC = np.float32(1.5 * 2**23)  # added and taken away, it rounds to a whole number
+_LOG2_E = np.float32(math.log2(math.e))
+_LN2_HIGH = np.float32(0.693359375)
+_LN2_LOW = np.float32(math.log(2) - 0.693359375)
+_C2, _C3, _C4, _C5, _C6 = (np.float32(1 / math.factorial(n)) for n in range(2, 7))
+_C7 = np.float32(1 / math.factorial(7))
+_ONE = np.float32(1)
+_MANTISSA = np.int32(23)
+_EXPONENT_OF_ONE = np.int32(127)
+
+
+@intrinsic
+def wide(context):
+    """Fill the widest vectors: for some processors LLVM takes half of them unless told."""
+
+    def generate(context, builder, signature, arguments):
+        attributes = builder.function.attributes
+        set.add(attributes, '"prefer-vector-width"="512"')  # its own add() knows no such names
+        return context.get_dummy_value()
+
+    return types.none(), generate
+
+
+@intrinsic
+def pointer(context, address, like):
+    """The address as a pointer to numbers like this one."""
+
+    def generate(context, builder, signature, arguments):
+        return builder.inttoptr(arguments[0], context.get_value_type(signature.return_type))
+
+    return types.CPointer(like)(types.int64, like), generate
+
+
+@intrinsic
+def draw(context, counter):
+    """Return what is counted, and count one on: nobody else gets the same."""
+
+    def generate(context, builder, signature, arguments):
+        one = context.get_constant(types.int64, 1)
+        return builder.atomic_rmw("add", arguments[0], one, "monotonic")
+
+    return types.int64(types.CPointer(types.int64)), generate
+
+
+def exp_twice(x):
+    """exp(2x), for |x| within `reach`; not a number stays so."""
+
+
+@njit(**EXACT)
+def _exp_twice_32(x):
+    """2^n e^f with n whole and |f| <= ln(2) / 2: Taylor to f^7 leaves less than rounding does."""
+    y = x + x
+    shifted = np.float32(y * _LOG2_E + _MAGIC)
+    n = shifted - _MAGIC
+    f = (y - n * _LN2_HIGH) - n * _LN2_LOW
+    p = _C7 * f + _C6
+    p = p * f + _C5
+    p = p * f + _C4
+    p = p * f + _C3
+    p = p * f + _C2
+    p = p * f + _ONE
+    p = p * f + _ONE
+    power = np.int32((shifted.view(np.int32) + _EXPONENT_OF_ONE) << _MANTISSA)
+    return p * power.view(np.float32)
+
+
+@overload(exp_twice)
+def _exp_twice(x):
+    if x == types.float32:
+        return lambda x: _exp_twice_32(x)
+    return lambda x: math.exp(x + x)
+
+
+def inverse(x):
+    """1 / x, for a finite x."""
+
+
+@njit(**ESTIMATE)
+def _inverse_32(x):
+    return _ONE / x
+
+
+@overload(inverse)
+def _inverse(x):
+    if x == types.float32:
+        return lambda x: _inverse_32(x)
+    return lambda x: 1.0 / x
+
+
+@njit(**EXACT)
+def within(x, limit):
+    """Bring x to [-limit, limit]; not a number stays so."""
+    x = limit if x > limit else x
+    return -limit if x < -limit else x
+
+
+def pair(way, a, b, one, most):
+    """1 + exp(2(a + b)), the way that the type of a number says.
+
+    Of exponentials: AS_NEAR; AS_FAR, not above `most`. Of a and b themselves: AS_APART.
+    """
+
+
+AS_NEAR, AS_FAR, AS_APART = np.int8(0), np.int16(0), np.int32(0)
+
+
+@overload(pair)
+def _pair(way, a, b, one, most):
+    if way == types.int8:
+        return lambda way, a, b, one, most: one + a * b
+    if way == types.int16:
+        return lambda way, a, b, one, most: within(one + a * b, most)
+    return lambda way, a, b, one, most: one + exp_twice(within(a + b, most))
+
+
+# Slices are taken of whole rows, one row at a time: the compiler then knows that a row's numbers
+# stand one after another.
+@njit(**EXACT)
+def ends_of(rows, start, low, high):
+    """The lowest and highest number of each column from `start` on."""
+    stop = start + low.shape[0]
+    for i in range(rows.shape[0]):
+        row = rows[i, start:stop]
+        for d in range(low.shape[0]):
+            low[d] = row[d] if i == 0 or row[d] < low[d] else low[d]
+            high[d] = row[d] if i == 0 or row[d] > high[d] else high[d]
+
+
+@njit(**EXACT)
+def find_centre(a, b, start, numbers, most, centre, limits, ends):
+    """Find, for each dimension, what to add to a and take from b; say which way is open.
+
+    The side that varies less, by half a range h, is centred: it lies within h. On the other,
+    whatever lies beyond h + saturation meets nothing but saturated tanh, so it may be brought
+    there. The exponentials are finite, and not 0, if h + saturation is within `reach`; exp of
+    2 (2h + saturation), the largest product, needs no cap if that is within `most`.
+    """
+    _, reach, saturation, _ = numbers
+    half = a.dtype.type(0.5)
+    width = centre.shape[0]
+    ends_of(a, start, ends[0, :width], ends[1, :width])
+    ends_of(b, start, ends[2, :width], ends[3, :width])
+    way = NEAR
+    for d in range(width):
+        a_half, b_half = half * (ends[1, d] - ends[0, d]), half * (ends[3, d] - ends[2, d])
+        least = b_half
+        if b_half <= a_half:
+            centre[d] = half * ends[2, d] + half * ends[3, d]
+        else:
+            centre[d], least = -half * ends[0, d] - half * ends[1, d], a_half
+        limits[d] = least + saturation
+        if not limits[d] <= reach:  # not a number, too
+            return APART
+        if not limits[d] + least <= most:
+            way = FAR
+    return way
+
+
+@njit(**EXACT)
+def prepare(rows, start, sign, way, centre, limits, out):
+    """out = exp(2 (rows + sign centre)), or the rows as they are; columns from `start` on."""
+    wide()
+    width = centre.shape[0]
+    for j in range(rows.shape[0]):
+        row, target = rows[j, start : start + width], out[j, :width]
+        if way == APART:
+            for d in range(width):
+                target[d] = row[d]
+        else:
+            for d in range(width):
+                target[d] = exp_twice(within(row[d] + sign * centre[d], limits[d]))
+
+
+@njit(**EXACT)
+def cut(scratch, at, rows, width):
+    """Rows of this width from the scratch memory, and where the rest of it begins."""
+    return scratch[at : at + rows * width].reshape(rows, width), at + rows * width
