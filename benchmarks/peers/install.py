@@ -59,7 +59,7 @@ def missing(name: str, folder: Path = FOLDER) -> str:
     peer, done = PEERS[name], folder / name / f".{version(name)}"
     if done.exists():
         return ""
-    pip = [str(python(name, folder)), "-m", "pip", "--disable-pip-version-check", "--quiet", "install"]
+    pip = [str(python(name, folder)), "-m", "pip", "--quiet", "install"]
     steps = [[sys.executable, "-m", "venv", "--clear", str(folder / name)], [*pip, *peer.needs]]
     if peer.alone:
         steps.append([*pip, "--no-deps", *peer.alone])
