@@ -18,7 +18,6 @@ import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 from limits import limits
@@ -183,8 +182,7 @@ def normalizer(name: str, backward: bool, full: bool) -> Task:
         import entmax
 
         ways["entmax"] = entmax.sparsemax if name == "sparsemax" else entmax.entmax15
-    everywhere = torch.ones(rows, 1000, dtype=torch.bool)
-    ways["qkv"] = lambda energies: ours(energies, everywhere)
+    ways["qkv"] = lambda energies: ours(energies, stats=False).weights
     return Task(drawn((rows, 1000)), ways, backward)
 
 
@@ -260,7 +258,7 @@ def main() -> None:
     if not said.full:
         skipped.append("torch.compile and FlexAttention: `make bench-full` compiles")
     result = {
-        "title": "Operators", "command": f"python {Path(sys.argv[0]).name} --threads {said.threads}",
+        "title": "Operators", "command": f"python benchmarks/operators.py --threads {said.threads}",
         "machine": machine(said.threads), "limits": rates, "skipped": skipped, "rows": rows,
     }  # fmt: skip
     print(save(said.output, result))
