@@ -258,8 +258,12 @@ def main() -> None:
     if not said.full:
         skipped.append("torch.compile and FlexAttention: `make bench-full` compiles")
     result = {
-        "title": "Operators", "command": f"python benchmarks/operators.py --threads {said.threads}",
-        "machine": machine(said.threads), "limits": rates, "skipped": skipped, "rows": rows,
+        "title": "Operators",
+        "command": f"python benchmarks/operators.py --threads {said.threads}",
+        "machine": machine(said.threads),
+        "limits": rates,
+        "skipped": skipped,
+        "rows": rows,
     }  # fmt: skip
     print(save(said.output, result))
 
