@@ -12,11 +12,12 @@ TORCH_FROM ?=
 PIP = $(VENV)/bin/python -m pip --disable-pip-version-check --quiet
 BIN = $(VENV)/bin
 
-.PHONY: help setup demo test check docs format lint types imports clean
+.PHONY: help setup demo test check docs bench bench-full format lint types imports clean
 
 help:
 	@sed -n '2,3s/^# *//p' Makefile; echo 'make check   format, lint, types, imports, tests'; \
-	 echo 'make docs    the tables and the gallery in docs/, from the docstrings'
+	 echo 'make docs    the tables and the gallery in docs/, from the docstrings'; \
+	 echo 'make bench   the operators in minutes; make bench-full MULTI30K=FOLDER   with peers'
 
 $(VENV)/.torch: constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -43,6 +44,20 @@ check: format lint types imports test
 
 docs: $(VENV)/.run
 	OMP_NUM_THREADS=1 $(BIN)/python docs/generate.py
+
+bench: $(VENV)/.dev
+	$(BIN)/python benchmarks/operators.py
+	$(BIN)/python benchmarks/report.py
+
+# Each RECIPES is SIZE=FILE, the size one of benchmarks/peers/opennmt.py.
+MULTI30K ?= data/multi30k
+RECIPES ?=
+bench-full: $(VENV)/.dev
+	$(BIN)/python benchmarks/operators.py --full
+	$(BIN)/python benchmarks/peers/install.py
+	$(BIN)/python benchmarks/against_peers.py training --data $(MULTI30K) $(RECIPES:%=--recipe %)
+	$(BIN)/python benchmarks/against_peers.py decoding --data $(MULTI30K)
+	$(BIN)/python benchmarks/report.py
 
 format: $(VENV)/.dev
 	$(BIN)/ruff format --check .

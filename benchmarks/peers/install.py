@@ -2,9 +2,9 @@
 
     python benchmarks/peers/install.py [--folder ~/.cache/qkv/peers] [NAME ...]
 
-A peer is pinned, and so is the PyTorch under it: the same that the project has. OpenNMT-py 3.5.1 asks
-for an older one, so it comes without its dependencies and what it imports is named here. A peer that
-cannot be installed is told with pip's last line, and whoever measures goes on without it.
+A peer is pinned, and so is the PyTorch under it: the same that the project has. OpenNMT-py 3.5.1
+asks for an older one, so it comes without its dependencies and what it imports is named here. A
+peer that cannot be installed is told with pip's last line, and whoever measures goes on without.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def missing(name: str, folder: Path = FOLDER) -> str:
     peer, done = PEERS[name], folder / name / f".{version(name)}"
     if done.exists():
         return ""
-    pip = [str(python(name, folder)), "-m", "pip", "--disable-pip-version-check", "--quiet", "install"]
+    pip = [str(python(name, folder)), "-m", "pip", "--quiet", "install"]
     steps = [[sys.executable, "-m", "venv", "--clear", str(folder / name)], [*pip, *peer.needs]]
     if peer.alone:
         steps.append([*pip, "--no-deps", *peer.alone])

@@ -92,24 +92,22 @@ def drive_translation(model: Path) -> None:
     from onmt.inference_engine import InferenceEnginePY
     from onmt.utils.parse import ArgumentParser
 
-    gate, engines = Gate(), {}
-
-    def engine(batch: int, beam: int, length: int) -> InferenceEnginePY:
-        words = f"--model {model} --src - --batch_size {batch} --beam_size {beam} --gpu -1"
-        words += f" --min_length {length} --max_length {length} --max_length_ratio 0"
-        opt = _get_parser().parse_args(words.split())
-        ArgumentParser.validate_translate_opts(opt)
-        ArgumentParser._get_all_transform_translate(opt)
-        ArgumentParser._validate_transforms_opts(opt)
-        ArgumentParser.validate_translate_opts_dynamic(opt)
-        return InferenceEnginePY(opt)
+    gate = Gate()
+    words = f"--model {model} --src - --gpu -1 --max_length_ratio 0"
+    opt = _get_parser().parse_args(words.split())
+    ArgumentParser.validate_translate_opts(opt)
+    ArgumentParser._get_all_transform_translate(opt)
+    ArgumentParser._validate_transforms_opts(opt)
+    ArgumentParser.validate_translate_opts_dynamic(opt)
+    engine = InferenceEnginePY(opt)
 
     def translate(sentences: list[str], batch: int, beam: int, length: int) -> list[list[str]]:
-        found = engines.get((batch, beam, length))
-        if found is None:
-            found = engines[batch, beam, length] = engine(batch, beam, length)
+        opt.batch_size = batch
+        searcher = engine.translator
+        searcher.beam_size, searcher.min_length, searcher.max_length = beam, length, length
+        searcher.sample_from_topk = int(beam == 1)  # the likeliest: its greedy search
         with torch.inference_mode():
-            return [best[0].split() for best in found.infer_list(sentences)[1]]
+            return [best[0].split() for best in engine.infer_list(sentences)[1]]
 
     gate.tell(parameters=0)
     gate.calls(translate)

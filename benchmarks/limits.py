@@ -1,0 +1,94 @@
+"""What this machine can do, measured in the run that is compared with it.
+
+    python benchmarks/limits.py [--threads 2]
+
+Multiply-adds and divisions of float32 from registers, in loops of numba; products of matrices
+in float32 and bfloat16, of the sizes that a small model has. In units a second.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import torch
+
+LANES, TIMES = 256, 200_000  # 16 vectors of AVX-512: enough to hide the latency of each
+
+
+def loops():
+    """Return the two loops, compiled."""
+    from numba import njit
+
+    @njit(nogil=True, fastmath=True)
+    def multiply_add(x, times):
+        for _ in range(times):
+            for i in range(x.size):
+                x[i] = x[i] * np.float32(0.999) + np.float32(0.001)
+        return x[0]
+
+    @njit(nogil=True, fastmath={"nnan", "ninf", "nsz"})
+    def divide(x, times):
+        for _ in range(times):
+            for i in range(x.size):
+                x[i] = np.float32(1.5) / (x[i] + np.float32(0.5))
+        return x[0]
+
+    return {"multiply-adds": multiply_add, "divisions": divide}
+
+
+def loop_rates(threads: int) -> dict[str, float]:
+    """Return operations a second of each loop, all threads together."""
+    rates = {}
+    with ThreadPoolExecutor(threads) as pool:
+        for name, loop in loops().items():
+            arrays = [np.full(LANES, 0.9, np.float32) for _ in range(threads)]
+            loop(arrays[0], 1)
+            best = 0.0
+            for _ in range(3):
+                begin = time.perf_counter()
+                list(pool.map(loop, arrays, [TIMES] * threads))
+                best = max(best, threads * LANES * TIMES / (time.perf_counter() - begin))
+            rates[name] = best
+    return rates
+
+
+def product_rate(dtype: torch.dtype, m: int = 2048, k: int = 256, n: int = 1024) -> float:
+    """Return floating-point operations a second of [m, k] x [k, n]."""
+    left, right = torch.randn(m, k).to(dtype), torch.randn(k, n).to(dtype)
+    out = torch.empty(m, n, dtype=dtype)
+    best = 0.0
+    for _ in range(12):
+        begin = time.perf_counter()
+        for _ in range(4):
+            torch.mm(left, right, out=out)
+        best = max(best, 8 * m * k * n / (time.perf_counter() - begin))
+    return best
+
+
+def limits(threads: int) -> dict[str, float]:
+    """Return all of them; torch has been told its threads."""
+    found = {
+        "products float32": product_rate(torch.float32),
+        "products bfloat16": product_rate(torch.bfloat16),
+    }
+    try:
+        return found | loop_rates(threads)
+    except ImportError:  # numba is an extra
+        return found
+
+
+def main() -> None:
+    """Print them."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--threads", type=int, default=2)
+    said = parser.parse_args()
+    torch.set_num_threads(said.threads)
+    for name, value in limits(said.threads).items():
+        print(f"{name:20}{value / 1e9:10.1f} G/s")
+
+
+if __name__ == "__main__":
+    main()
