@@ -2,11 +2,11 @@
 
     python benchmarks/viewer.py [--tokens 100 500 2000] [--heads 12] [--runs 3]
 
-Two hosts. `file`: an exported page with one head, opened from disk. `served`: 12 layers x 12 heads,
-fetched one at a time from this process, as a notebook or a server does it. First paint is when the
-browser has painted the map (two frames after it was drawn), counted from the start of navigation; a
-zoom and a hover are counted from the call to the second frame after it. Told is the least of some
-runs, with the most.
+Two hosts. `file`: an exported page with one head, opened from disk. `served`: 12 layers x 12
+heads, fetched one at a time from this process, as a notebook or a server does it. First paint is
+when the browser has painted the map (two frames after it was drawn), counted from the start of
+navigation; a zoom and a hover are counted from the call to the second frame after it. Told is the
+least of some runs, with the most.
 """
 
 from __future__ import annotations
@@ -31,7 +31,10 @@ from qkv.view.html import contents, html
 from qkv.view.pack import pack
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-FRAMES = "new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(() => done(performance.now()))))"
+FRAMES = (
+    "new Promise((done) => requestAnimationFrame(() =>"
+    " requestAnimationFrame(() => done(performance.now()))))"
+)
 PAGE = """<!doctype html><meta charset="utf-8"><style>{style}</style><div id="viewer"></div>
 <script type="module">{script}
 const page = await (await fetch("contents")).json();
@@ -78,7 +81,8 @@ def serve(maps: AttentionMaps) -> http.server.ThreadingHTTPServer:
 def timed(page: Any, action: str) -> float:
     """Milliseconds from an action in the page to the second frame after it."""
     return page.evaluate(
-        f"async () => {{ const begin = performance.now(); {action}; return await {FRAMES} - begin; }}"
+        f"async () => {{ const begin = performance.now(); {action};"
+        f" return await {FRAMES} - begin; }}"
     )
 
 
@@ -100,7 +104,8 @@ def visit(browser: Any, url: str, many: bool) -> dict[str, float]:
     times["zoom"] = timed(page, "document.querySelector('button.larger').click()")
     hover = (
         "const map = document.querySelector('.map'), box = map.getBoundingClientRect();"
-        "map.dispatchEvent(new PointerEvent('pointermove', {clientX: box.left + 99, clientY: box.top + 99}))"
+        "map.dispatchEvent(new PointerEvent('pointermove',"
+        " {clientX: box.left + 99, clientY: box.top + 99}))"
     )
     times["hover"] = timed(page, hover)
     scroll = "document.querySelector('.plot').scrollBy(1500, 1500)"
@@ -133,9 +138,9 @@ def main() -> None:
                 ("served", f"http://127.0.0.1:{server.server_port}/", True),
             ]:
                 runs = [visit(browser, url, many) for _ in range(given.runs)]
+                columns = {name: [run[name] for run in runs] for name in runs[0]}
                 told = ", ".join(
-                    f"{name} {min(run[name] for run in runs):.0f}-{max(run[name] for run in runs):.0f}"
-                    for name in runs[0]
+                    f"{name} {min(times):.0f}-{max(times):.0f}" for name, times in columns.items()
                 )
                 size = file.stat().st_size if host == "file" else tokens * tokens * 4
                 print(f"{tokens:>5} tokens, {host:<6} {size / 1e6:6.2f} MB: {told} ms", flush=True)
