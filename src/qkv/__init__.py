@@ -12,7 +12,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from qkv import hf
+    from qkv import hf, view
     from qkv.attention import (
         Attended,
         Attention,
@@ -85,12 +85,13 @@ __all__ = [
     "plan",
     "reweighters",
     "scores",
+    "view",
 ]
 
 
 def __getattr__(name: str) -> Any:
-    if name == "hf":
-        return import_module("qkv.hf")
+    if name in ("hf", "view"):
+        return import_module(f"qkv.{name}")
     if name not in _EXPORTS:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     found = getattr(import_module(_EXPORTS[name]), name)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import numpy as np
 import pytest
 from view_figures import random_figure, random_maps
@@ -80,7 +82,7 @@ def test_a_page_over_its_budget_is_refused_before_anything_is_packed_or_written(
     def packed(*_):
         raise AssertionError("packed")
 
-    monkeypatch.setattr("qkv.view.html.pack", packed)
+    monkeypatch.setattr(sys.modules["qkv.view.html"], "pack", packed)
     one = np.broadcast_to(np.float32(1 / 2000), (12, 2000, 2000))  # 144 heads: 2.3 GB if it were
     names = [f"token{i}" for i in range(2000)]
     maps = AttentionMaps([one] * 12, names, names, "large")

@@ -32,11 +32,11 @@ def tip(page) -> list[str]:
     return page.locator(".tip dd").all_inner_texts()
 
 
-def painted(page, rows: int, columns: int) -> np.ndarray:
-    """Return the colour at the centre of every cell of the canvas."""
+def painted(page, rows: int, columns: int, nth: int = 0) -> np.ndarray:
+    """Return the colour at the centre of every cell of a canvas."""
     colours = page.evaluate(
-        """([rows, columns]) => {
-            const canvas = document.querySelector("canvas"), ink = canvas.getContext("2d");
+        """([rows, columns, nth]) => {
+            const canvas = document.querySelectorAll("canvas")[nth], ink = canvas.getContext("2d");
             const { data, width, height } = ink.getImageData(0, 0, canvas.width, canvas.height);
             const at = (i, count, length) => Math.floor((i + 0.5) * length / count);
             return Array.from({ length: rows * columns }, (_, i) => {
@@ -45,9 +45,18 @@ def painted(page, rows: int, columns: int) -> np.ndarray:
                 return [...data.slice(place, place + 4)];
             });
         }""",
-        [rows, columns],
+        [rows, columns, nth],
     )
     return np.array(colours).reshape(rows, columns, 4)
+
+
+def until(page, condition: str) -> None:
+    """Wait for an expression of the page to be true (its policy forbids the usual way)."""
+    for _ in range(200):
+        if page.evaluate(condition):
+            return
+        page.wait_for_timeout(50)
+    raise AssertionError(f"never true: {condition}")
 
 
 def download(page, button: str) -> bytes:

@@ -113,17 +113,17 @@ export function legend(x, y, ramp, top, ink, { signed, allowed }) {
   const ticks = [["start", 0], ["middle", 0.5], ["end", 1]].map(([anchor, share]) =>
     text(x + Number(share) * LEGEND, y + 23, `${style} text-anchor="${anchor}"`,
       String(+(least + (top - least) * Number(share)).toPrecision(6))));
-  const name = signed ? "first − second" : "weight";
+  const name = signed ? "difference" : "weight";
   const after = x + LEGEND + 8 + widths([name], "11px sans-serif")[0] + 24;
   const barred = allowed?.includes(0)
-    ? hatch(after, y - 2, 13) + text(after + 18, y + 8.5, style, "not allowed") : "";
+    ? hatch(after, y - 2, 13, 13) + text(after + 18, y + 8.5, style, "not allowed") : "";
   return swatches.join("") + ticks.join("") + text(x + LEGEND + 8, y + 8.5, style, name) + barred;
 }
 
-/** A cell that may hold no weight. @param {number} x @param {number} y @param {number} side @param {string} [attributes] */
-export const hatch = (x, y, side, attributes = "") =>
-  `<path class="barred" ${attributes} d="M${x} ${y}h${side}v${side}h-${side}z" fill="none" stroke="#8c959f" stroke-width="0.5"/>` +
-  `<path d="M${x} ${y + side}l${side} -${side}" stroke="#8c959f"/>`;
+/** A cell that may hold no weight. @param {number} x @param {number} y @param {number} width @param {number} height @param {string} [attributes] */
+export const hatch = (x, y, width, height, attributes = "") =>
+  `<path class="barred" ${attributes} d="M${x} ${y}h${width}v${height}h-${width}z" fill="none" stroke="#8c959f" stroke-width="0.5"/>` +
+  `<path d="M${x} ${y + height}l${width} -${height}" stroke="#8c959f"/>`;
 
 /**
  * A drawing as an SVG document of its own, on white. @param {Drawing} drawing

@@ -44,7 +44,7 @@ function cells({ values, bits, target, source, allowed, signed }, x, y, cell, ra
     const [row, column] = [Math.floor(i / source.length), i % source.length];
     const [left, upper] = [x + column * cell, y + row * cell];
     const place = `data-target="${row}" data-source="${column}"`;
-    if (allowed && !allowed[i]) return hatch(left, upper, cell - 1, `${place} data-allowed="false"`);
+    if (allowed && !allowed[i]) return hatch(left, upper, cell - 1, cell - 1, `${place} data-allowed="false"`);
     const number = exact(value, bits);
     return `<rect class="cell" x="${left}" y="${upper}" width="${cell - 1}" height="${cell - 1}" ` +
       `fill="${hex(fraction(value, top, signed), ramp)}" ${place} data-weight="${number}"><title>` +

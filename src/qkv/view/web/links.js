@@ -85,14 +85,14 @@ export function linksView(desk, geometry) {
     const selectors = side === "both" ? ["target", "source"] : [side];
     for (const line of svg.querySelectorAll(selectors.map((one) => `.link[data-${one}="${index}"]`).join()))
       line.classList.add("lit");
-    const here = svg.querySelector(`.token[data-side="${side}"][data-index="${index}"]`);
-    here?.classList.add("lit");
+    const here = svg.querySelectorAll(`.token[data-side="${side}"][data-index="${index}"]`);
+    for (const part of here) part.classList.add("lit"); // a label, and in a graph its dot
     const from = side === "source"; // a source token: who looks at it; any other: where it looks
     const rows = found.links.filter((link) => (from ? link.source : link.target) === index)
       .sort((a, b) => b.weight - a.weight).slice(0, 8).map((link) => /** @type {[string, string]} */ (
         [exact(link.weight, heat.bits), from ? heat.target[link.target] : heat.source[link.source]]));
     const label = (side === "target" ? heat.target : heat.source)[index];
-    if (here) desk.tip.show([[from ? "source" : "target", label], ...rows], here.getBoundingClientRect());
+    if (here.length) desk.tip.show([[from ? "source" : "target", label], ...rows], here[0].getBoundingClientRect());
   }
 
   /** @param {KeyboardEvent} event */

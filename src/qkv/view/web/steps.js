@@ -120,9 +120,9 @@ function unfold(heat, step, ramp, top, families, width) {
     const barred = allowed && !allowed[at];
     const fill = hex(weight / top, ramp);
     const dark = luminance(fill) < 0.45;
-    lines.push(barred ? hatch(x, y, BOX) :
+    lines.push(barred ? hatch(x, y, wide, BOX) :
       `<rect class="read" data-source="${i}" data-weight="${exact(weight, bits)}" x="${x}" y="${y}" width="${wide}" height="${BOX}" rx="2" fill="${fill}"><title>${xml(source[i])}: ${exact(weight, bits)}</title></rect>`);
-    lines.push(text(x + wide / 2, y + 18, `class="word" text-anchor="middle"${barred ? "" : ` style="fill:${dark ? "#ffffff" : "#1c2128"}"`}`, source[i]));
+    lines.push(text(x + wide / 2, y + 18, `class="word" text-anchor="middle"${barred ? "" : ` fill="${dark ? "#ffffff" : "#1c2128"}"`}`, source[i]));
     if (!barred && weight >= top / 100)
       lines.push(text(x + wide / 2, y + BOX + 13, 'class="axis" font-size="10" fill="currentColor" text-anchor="middle"', weight.toPrecision(2)));
   });
