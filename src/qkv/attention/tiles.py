@@ -251,7 +251,8 @@ _known = lru_cache(maxsize=4)(torch.inference_mode(False)(_lay_out))
 
 def _laid_out(mask: Mask, narrow: Mask, blocks: Blocks) -> Groups:
     found = _cheapest(narrow, blocks)
-    assert found is not None
+    if found is None:  # every block reaches every key
+        return (_whole(mask, blocks, torch.arange(blocks.queries, device=blocks.device)),)
     return _drawn(mask, found[1], found[2])
 
 

@@ -55,7 +55,8 @@ class CTranslate2(Format):
         spec.register_source_vocabulary(list(run.source.vocabulary.symbols))
         spec.register_target_vocabulary(list(run.target.vocabulary.symbols))
         spec.config.add_source_eos = True
-        spec.config.layer_norm_epsilon = run.model.decoder[0].around_self.norm.eps
+        first = cast("DecoderLayer", run.model.decoder[0])
+        spec.config.layer_norm_epsilon = first.around_self.norm.eps
         spec.validate()
         spec.optimize(quantization=None)
         spec.save(str(folder))
@@ -137,15 +138,13 @@ def specification(model: Transformer, config: TransformerConfig) -> Any:
     ):
         part.scale_embeddings = True
         if config.norm == "pre":
-            fill_norm(part.layer_norm, norm)
+            fill_norm(part.layer_norm, cast("nn.LayerNorm", norm))
         if config.positions != "rotary":
-            learned = isinstance(positions, Learned)
-            part.position_encodings.encodings = numpy_of(
-                positions.table.weight if learned else table
-            )
+            own = positions.table.weight if isinstance(positions, Learned) else table
+            part.position_encodings.encodings = numpy_of(own)
         shown = part.embeddings[0] if isinstance(part.embeddings, list) else part.embeddings
         shown.weight = numpy_of(embedding.weight)
-    fill_linear(spec.decoder.projection, model.output.project)
+    fill_linear(spec.decoder.projection, cast("nn.Linear", model.output.project))
     for filled, layer in zip(spec.encoder.layer, model.encoder, strict=True):
         fill_encoder_layer(filled, cast("EncoderLayer", layer))
     for index, (filled, layer) in enumerate(zip(spec.decoder.layer, model.decoder, strict=True)):

@@ -16,6 +16,7 @@ from qkv.exports.format import Format
 from qkv.exports.graphs import EncoderGraph, Part, StepGraph, apart, changing
 from qkv.exports.onnx_decoder import OnnxDecoder
 from qkv.exports.recurrence import record_recurrences
+from qkv.models.decoder import State
 from qkv.run import Run
 from qkv.text import BOS, EOS, PAD, SPECIALS
 
@@ -96,7 +97,7 @@ class Onnx(Format):
         decoder = OnnxDecoder(folder)
         source, lengths = padded([[*ids, EOS] for ids in sources])
         target, counts = padded([[*ids, EOS] for ids in targets])
-        state = decoder.start(source, lengths)
+        state: State = decoder.start(source, lengths)
         tokens = torch.full_like(lengths, BOS).unsqueeze(1)
         totals = torch.zeros(len(sources), dtype=torch.float64)
         for i, following in enumerate(target.unbind(1)):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
@@ -34,13 +36,17 @@ class OnnxRecurrence(nn.Module):
         self.register_buffer("own_weight", own_weight.unsqueeze(0))
         self.register_buffer("bias", torch.cat([read_bias, own_bias]).unsqueeze(0))
 
+    read_weight: Tensor
+    own_weight: Tensor
+    bias: Tensor
+
     def forward(
         self, inputs: Float[Tensor, "batch source width"], lengths: Int[Tensor, " batch"]
     ) -> Pass:
         """Record the operator: while a graph is recorded it computes nothing."""
         batch, source, _ = inputs.shape
         outputs = 3 if self.operator == "LSTM" else 2
-        attributes: dict[str, int] = {"hidden_size": self.hidden}
+        attributes: dict[str, Any] = {"hidden_size": self.hidden}
         if self.operator == "GRU":
             attributes["linear_before_reset"] = 1  # as torch's: after the matrix product
         states, *last = torch.onnx.ops.symbolic_multi_out(

@@ -116,9 +116,9 @@ def _recorded(
     needed: tuple[bool, ...], inputs: Inputs, value: Tensor, given: tuple[Tensor | None, ...]
 ) -> tuple[Tensor | None, ...]:
     # Views: one tensor may serve as query, key and value, and must get each role's gradient once.
-    own = tuple(tensor.view_as(tensor) for tensor in (*inputs[:3], value))
+    own = a, b, v, _ = tuple(tensor.view_as(tensor) for tensor in (*inputs[:3], value))
     wanted = [i for i in range(4) if needed[i]]
-    made = composed(Inputs(*own[:3], inputs.allowed, inputs.bias), own[3])
+    made = composed(Inputs(a, b, v, inputs.allowed, inputs.bias), own[3])
     some = [(x, g) for x, g in zip(made, given, strict=True) if g is not None]
     found = torch.autograd.grad(
         [x for x, _ in some], [own[i] for i in wanted], [g for _, g in some], create_graph=True

@@ -209,13 +209,13 @@ def _sides(inputs: Inputs) -> _Sides:
     )
     a, b = exponentials
     missing = -v.shape[0] % UNROLL
-    by_hidden = (
+    a_by_hidden, b_by_hidden = (
         F.pad(side.mT, (0, -side.shape[1] % _padded(side.shape[1]), 0, missing)).contiguous()
         for side in (a, b)
     )
     v = torch.cat((-2 * v, v.new_zeros(missing), v.sum(0, keepdim=True), v.new_zeros(15)))
     exact = (~found.holds).view(-1).to(torch.int32)
-    return _Sides(a, b, *by_hidden, v, exact)
+    return _Sides(a, b, a_by_hidden, b_by_hidden, v, exact)
 
 
 def _pairs(
