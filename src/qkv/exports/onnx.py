@@ -14,9 +14,8 @@ from torch import Tensor, nn
 from qkv.exports.compare import search_ids
 from qkv.exports.format import Format
 from qkv.exports.graphs import EncoderGraph, Part, StepGraph, apart, changing
-from qkv.exports.onnx_decoder import OnnxDecoder
+from qkv.exports.onnx_decoder import OnnxDecoder, OnnxState
 from qkv.exports.recurrence import record_recurrences
-from qkv.models.decoder import State
 from qkv.run import Run
 from qkv.text import BOS, EOS, PAD, SPECIALS
 
@@ -97,11 +96,12 @@ class Onnx(Format):
         decoder = OnnxDecoder(folder)
         source, lengths = padded([[*ids, EOS] for ids in sources])
         target, counts = padded([[*ids, EOS] for ids in targets])
-        state: State = decoder.start(source, lengths)
+        state = decoder.start(source, lengths)
         tokens = torch.full_like(lengths, BOS).unsqueeze(1)
         totals = torch.zeros(len(sources), dtype=torch.float64)
         for i, following in enumerate(target.unbind(1)):
             step = decoder.step(tokens, state)
+            assert isinstance(step.state, OnnxState)
             state, tokens = step.state, following.unsqueeze(1)
             found = step.log_probs.squeeze(1).gather(1, tokens).squeeze(1)
             totals += torch.where(i < counts, found, 0.0)
