@@ -69,19 +69,21 @@ def _meet_four(rows, keys, v, sums):
     wide()
     one, zero = v.dtype.type(1), v.dtype.type(0)
     row_0, row_1, row_2, row_3 = rows[0], rows[1], rows[2], rows[3]
-    sum_0, sum_1, sum_2, sum_3 = sums[0], sums[1], sums[2], sums[3]
-    for j in range(LANES):
-        sum_0[j] = sum_1[j] = sum_2[j] = sum_3[j] = zero
-    for d in range(0, v.shape[0], 2):
-        key_0, key_1, v0, v1 = keys[d], keys[d + 1], v[d], v[d + 1]
+    # One array, read and written at fixed places: nothing is asked at run time about overlaps.
+    flat, twos = sums.reshape(4 * LANES), keys.reshape(v.shape[0] // 2, 2 * LANES)
+    for j in range(4 * LANES):
+        flat[j] = zero
+    for n in range(twos.shape[0]):
+        d, two = 2 * n, twos[n]
+        v0, v1 = v[d], v[d + 1]
         a0, a1, b0, b1 = row_0[d], row_0[d + 1], row_1[d], row_1[d + 1]
         c0, c1, d0, d1 = row_2[d], row_2[d + 1], row_3[d], row_3[d + 1]
         for j in range(LANES):
-            k0, k1 = key_0[j], key_1[j]
-            sum_0[j] += _share(one + a0 * k0, one + a1 * k1, v0, v1)
-            sum_1[j] += _share(one + b0 * k0, one + b1 * k1, v0, v1)
-            sum_2[j] += _share(one + c0 * k0, one + c1 * k1, v0, v1)
-            sum_3[j] += _share(one + d0 * k0, one + d1 * k1, v0, v1)
+            k0, k1 = two[j], two[LANES + j]
+            flat[j] += _share(one + a0 * k0, one + a1 * k1, v0, v1)
+            flat[LANES + j] += _share(one + b0 * k0, one + b1 * k1, v0, v1)
+            flat[2 * LANES + j] += _share(one + c0 * k0, one + c1 * k1, v0, v1)
+            flat[3 * LANES + j] += _share(one + d0 * k0, one + d1 * k1, v0, v1)
 
 
 @njit(**SUMS)
