@@ -8,7 +8,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from model_cases import EXACT, TARGET, attention, built, fresh, padded, slack, sources, variant
-from test_models_steps import SIZES, walks
+from test_models_steps import SIZES, Move, walks
 from torch import nn
 from torch.testing import assert_close
 
@@ -94,8 +94,23 @@ def test_the_state_is_a_value_too(case):
     state.select(torch.tensor([2]), torch.tensor([[1]]))
     after = decoder.step(tokens, state)
     assert_close(after.log_probs, before.log_probs, **EXACT)
-    one, other = (decoder.step(tokens, step.state).log_probs for step in (before, after))
-    assert_close(one, other, **EXACT)
+    first = decoder.step(tokens, before.state).log_probs
+    decoder.step(tokens + 1, state)  # wants the place that `before` took
+    assert_close(decoder.step(tokens, before.state).log_probs, first, **EXACT)
+
+
+@pytest.mark.parametrize("case", COVERED[:2], ids=str)
+def test_hypotheses_that_change_places_take_their_pasts_along(case):
+    moves = [
+        Move(None, [[BOS]] * 3),
+        Move(([0, 1, 2], [[0, 0, 0]] * 3), [[4, 5, 6], [7, 8, 9], [10, 11, 12]]),
+        Move(([0, 2], [[2, 0, 1], [1, 2, 1]]), [[13, 13, 13], [13, 13, 13]]),
+    ]
+    model = built(case)
+    for (found, _), (expected, _) in zip(
+        walk(model.ready(), moves), walk(model, moves), strict=True
+    ):
+        assert_close(found, expected, **slack())
 
 
 @pytest.mark.parametrize("method", ["greedy", "beam", "sample"])
