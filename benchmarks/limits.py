@@ -22,14 +22,15 @@ def loops():
     """Return the two loops, compiled."""
     from numba import njit
 
-    @njit(nogil=True, fastmath=True)
+    @njit(nogil=True, fastmath=True, error_model="numpy")
     def multiply_add(x, times):
         for _ in range(times):
             for i in range(x.size):
                 x[i] = x[i] * np.float32(0.999) + np.float32(0.001)
         return x[0]
 
-    @njit(nogil=True, fastmath={"nnan", "ninf", "nsz"})
+    # A division that may raise is not vectorised; without "arcp" it stays a division.
+    @njit(nogil=True, fastmath={"nnan", "ninf", "nsz"}, error_model="numpy")
     def divide(x, times):
         for _ in range(times):
             for i in range(x.size):
