@@ -121,8 +121,7 @@ class _Attentive(torch.autograd.Function):
         gates: Gates = ctx.gates
         alpha, tanh = ctx.alpha, ctx.tanh
         slopes, update = gates.slopes()
-        time, batch, _, hidden = slopes.shape
-        inner = keys.shape[-1]
+        time, batch, hidden, inner = *slopes.shape[:2], slopes.shape[-1], keys.shape[-1]
         # A row: the gradients of W_q h, of R_n h, and of x_r, x_z and x_n.
         found = slopes.new_empty(time, batch, inner + 4 * hidden)
         read = torch.empty_like(to_contexts)

@@ -69,10 +69,8 @@ def from_transformers(
     maps = []
     for layers, (kind, rows_are_source, columns_are_source) in found:
         weights = _item(layers, item)
-        rows, columns = (
-            _labels(source if of_source else target, kind)
-            for of_source in (rows_are_source, columns_are_source)
-        )
+        rows = _labels(source if rows_are_source else target, kind)
+        columns = _labels(source if columns_are_source else target, kind)
         masked = causal if kind == "self-attention" else kind == "decoder self-attention"
         padding = real if columns_are_source else None
         maps.append(
