@@ -9,8 +9,8 @@ without a mask. Times are the least of some runs that alternate, in one process;
 peak beyond the inputs, of a fresh process each. Nothing is told if an output is not the dense
 one.
 
---peer: instead, Mask.window(256, 0) at the longest length beside FlexAttention, compiled (it has no
-backward on a CPU), or the local-attention package, whose output must be equal.
+--peer: instead, Mask.window(256, 0) at the longest length beside FlexAttention, compiled (it has
+no backward on a CPU), or the local-attention package, whose output must be equal.
 """
 
 from __future__ import annotations
