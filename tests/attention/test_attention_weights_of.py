@@ -13,6 +13,7 @@ T = 211
 MASKS = {
     "open": None,
     "causal": Mask.causal(),
+    "before": Mask.causal(-1),
     "lengths": Mask.lengths(torch.tensor([T, 13])),
     "dead rows": Mask.causal(-1) & Mask.lengths(torch.tensor([T, 13])),
     "full": Mask.causal() & Mask.lengths(torch.tensor([T, T])),
@@ -74,7 +75,7 @@ def test_the_log_normalizer_beside_a_fused_context_is_the_references(name, recor
 
 @pytest.mark.parametrize("linear", [False, True], ids=["dot", "linear"])
 def test_a_layer_passes_the_choice_on(linear):
-    attention = qkv.LinearAttention("elu") if linear else None
+    attention = qkv.LinearAttention(features="elu") if linear else None
     layer = qkv.MultiHeadAttention(12, heads=3, kv_heads=1, attention=attention)
     inputs = torch.randn(2, 5, 12)
     every = layer(inputs, mask=Mask.causal(), need="weights")
