@@ -94,3 +94,7 @@ def dense(rule, batch: int = B, heads: int = H, queries: int = T, keys: int = S)
     for pair in itertools.product(*map(range, allowed.shape)):
         allowed[pair] = bool(rule(*pair))
     return allowed
+
+
+# Cases whose pairs are a band, which needs no layout where the dot product is fused.
+BANDS = [name for name, (mask, _) in CASES.items() if mask is not None and mask.band(T, S)]

@@ -36,7 +36,7 @@ def test_any_other_mask_is_refused_with_the_reason_and_what_to_do(mask):
         ({"features": "elo"}, "unknown features 'elo'; known: elu, positive_random. Did you mean"),
         ({"features": "positive_random"}, r"name is not enough.*qkv\.linear\.PositiveRandom"),
         ({"features": MAPS["positive_random"](7)}, "PositiveRandom was built .* 7, got 11"),
-        ({"need": "weight"}, "need is one of context, weights, stats, got 'weight'"),
+        ({"need": "weight"}, "need is one of context, weights, stats, .* got 'weight'"),
         ({"chunk": 0}, "chunk is a whole number of queries, 1 or more, got 0"),
         ({"query": torch.randn(B, H, T, 7).double()}, "queries of width 7 have 7 features.*11"),
         ({"query": torch.randn(B, H, T, DIM)}, "convert one of them"),

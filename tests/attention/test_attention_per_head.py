@@ -127,7 +127,8 @@ def test_one_mask_serves_any_number_of_heads():
     for kernel in ("reference", "sparse"):
         out = qkv.attend(x, x, mask=Mask.per_head([Mask.window(1, 1)]), kernel=kernel)
         want = qkv.attend(x, x, mask=Mask.window(1, 1), kernel=kernel)
-        assert torch.equal(out.context, want.context)
+        # Tiles and bands add up 3 float32 terms, no larger than 4, in another order.
+        assert_close(out.context, want.context, atol=3 * 4 * 2**-23, rtol=0)
 
 
 @pytest.mark.parametrize("kernel", ["auto", "reference", "sparse"])
