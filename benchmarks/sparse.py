@@ -127,8 +127,8 @@ def beside(peer: str, length: int, rounds: int = 5) -> None:
         return
     window = Mask.window(PEER_WINDOW, 0)
     ways = {"qkv": lambda *tensors: qkv.attend(*tensors, mask=window).context, peer: theirs}
-    tensors = inputs(length)
     backward = peer != "flex"
+    tensors = [tensor.requires_grad_(backward) for tensor in inputs(length)]
     with torch.no_grad():
         ours, other = (way(*tensors) for way in ways.values())
     torch.testing.assert_close(ours, other, atol=1e-5, rtol=1e-4)

@@ -114,6 +114,30 @@ def test_causal_knows_without_drawing_when_it_forbids_nothing(T, S, offset):
     assert mask.forbids_nothing(T, S) == bool(mask.dense(T, S).all())
 
 
+@pytest.mark.parametrize("keys", [4, 5])
+@pytest.mark.parametrize(
+    "mask",
+    [
+        Mask.causal(),
+        Mask.causal(-1),
+        Mask.causal(1),
+        Mask.window(3, 0),
+        Mask.window(2, 0),
+        Mask.causal() & Mask.lengths(torch.tensor([5, 4])),
+        Mask.causal() & Mask.lengths(torch.tensor([5, 3])),
+        Mask.causal(1) & Mask.causal(),
+    ],
+    ids=str,
+)
+def test_a_triangle_is_known_without_drawing_it_only_where_it_is_one(mask, keys):
+    """Every kernel reads the same triangle, so it is held to the mask's own drawing."""
+    drawing = mask.dense(4, keys)
+    triangle = torch.ones(4, keys).tril().bool()
+    if mask.triangular(4, keys):
+        assert keys == 4
+        assert torch.equal(drawing, triangle.expand_as(drawing))
+
+
 def test_an_unreachable_key_of_lengths_stays_unreachable_beside_a_causal_mask():
     both = Mask.lengths(LENGTHS) & Mask.causal()
     assert torch.equal(both.reachable(S), Mask.lengths(LENGTHS).reachable(S))

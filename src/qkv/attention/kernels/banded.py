@@ -27,7 +27,7 @@ FORWARD, BACKWARD = 32, 128
 share are added, the fewer the larger the tiles (measured)."""
 EDGE = 128
 """Queries a tile at the ends."""
-SUMMED = 2**18
+SUMMED = 2**21
 """Numbers in the gradients of a few tiles' keys: they should be in the cache when added."""
 
 
