@@ -304,5 +304,6 @@ def test_kinds_of_model_are_compared_from_python_and_one_has_no_attention_to_dra
     assert "rnnenc has no attention; it writes" in page
     assert page.count("<svg") == 1
     assert said[0] == (
-        "model.kind=rnnenc: that kind of model has no model.attention, model.maxout"
+        "model.kind=rnnenc: that kind of model has no model.attention, model.encoder_hidden, "
+        "model.maxout"
     )

@@ -153,7 +153,7 @@ def test_another_kind_of_model_keeps_the_values_of_the_keys_that_it_has(kind: st
             layers=1,
             dropout=0.1,
         )
-        assert found.left_out == ("model.maxout",)
+        assert found.left_out == ("model.encoder_hidden", "model.maxout")
     if kind == "rnnsearch":
         assert (found.config.model, found.left_out) == (model, ())
 
