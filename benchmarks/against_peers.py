@@ -23,6 +23,7 @@ from peers.prepare import prepare
 from report import machine, save
 
 HERE = Path(__file__).parent
+OURS = {"qkv": "float32", "qkv, bfloat16 products": "bfloat16"}
 SHAPES = 0.05  # the share by which parameters may differ: vocabularies are not cut alike
 
 
@@ -42,7 +43,8 @@ def training(said: argparse.Namespace, skipped: list[str]) -> list[dict]:
     for size, _, recipe in (one.partition("=") for one in said.recipe):
         programs = {} if why else {"OpenNMT-py": opennmt("train", size, said)}
         ours = [sys.executable, HERE / "ours.py", said.data, said.work, recipe, str(said.threads)]
-        programs["qkv"] = Program("qkv", ours, said.threads)
+        for name, precision in OURS.items():
+            programs[name] = Program(name, [*ours, precision], said.threads)
         try:
             same_size({name: one.about["parameters"] for name, one in programs.items()})
             for one in programs.values():
