@@ -106,7 +106,8 @@ def passes(way: Callable[..., Tensor], tensors: list[Tensor], backward: bool) ->
             return [way(*tensors)]
     given = [tensor.requires_grad_() for tensor in tensors]
     context = way(*given)
-    return [context, *torch.autograd.grad(context.sum(), given)]
+    sent = tensors[0].detach()  # of the context's shape, and dense as a gradient is
+    return [context, *torch.autograd.grad(context, given, sent)]
 
 
 def agreeing(

@@ -35,6 +35,12 @@ def opennmt(what: str, size: str, said: argparse.Namespace) -> Program:
     return Program("OpenNMT-py", words, said.threads)
 
 
+def ours(name: str, given: list, threads: int) -> Program:
+    """Start qkv."""
+    words = [sys.executable, HERE / "ours.py", *given, str(threads)]
+    return Program(name, words, threads)
+
+
 def training(said: argparse.Namespace, skipped: list[str]) -> list[dict]:
     """Target tokens a second, a size at a time; parameters are compared first."""
     rows = []
@@ -42,9 +48,9 @@ def training(said: argparse.Namespace, skipped: list[str]) -> list[dict]:
     skipped += [why] * bool(why)
     for size, _, recipe in (one.partition("=") for one in said.recipe):
         programs = {} if why else {"OpenNMT-py": opennmt("train", size, said)}
-        ours = [sys.executable, HERE / "ours.py", said.data, said.work, recipe, str(said.threads)]
         for name, precision in OURS.items():
-            programs[name] = Program(name, [*ours, precision], said.threads)
+            given = ["train", said.data, said.work, recipe, precision]
+            programs[name] = ours(name, given, said.threads)
         try:
             same_size({name: one.about["parameters"] for name, one in programs.items()})
             for one in programs.values():
@@ -68,7 +74,10 @@ def same_size(parameters: dict[str, int]) -> None:
 
 
 def decoding(said: argparse.Namespace, skipped: list[str]) -> list[dict]:
-    """Sentences a second of the two that share one checkpoint; 15 tokens each, forced."""
+    """Sentences a second; 15 tokens each, forced.
+
+    The two peers share one checkpoint; ours has random weights and the same shapes.
+    """
     whys = [missing(name, said.folder) for name in ("opennmt", "ctranslate2")]
     if any(whys):
         skipped += [why for why in whys if why]
@@ -82,6 +91,10 @@ def decoding(said: argparse.Namespace, skipped: list[str]) -> list[dict]:
             script = HERE / "peers/ctranslate.py"
             words = [python("ctranslate2", said.folder), script, model, kind]
             programs[name] = Program(name, [*words, str(inter), str(threads)], threads)
+        for name, precision in OURS.items():
+            for workers in (1, said.threads):
+                way = f"{name}, {workers} at a time"
+                programs[way] = ours(way, ["decode", precision, str(workers)], said.threads)
         text = (said.work / "data/test.en").read_text().splitlines()
         asked = [
             {"sentences": text[:count], "batch": batch, "beam": beam, "length": 15}

@@ -1,17 +1,25 @@
-"""qkv, driven as the peers are: `python ours.py MULTI30K WORK RECIPE THREADS PRECISION`."""
+"""qkv, driven as the peers are.
+
+python ours.py train MULTI30K WORK RECIPE PRECISION THREADS
+python ours.py decode PRECISION WORKERS THREADS
+"""
 
 from __future__ import annotations
 
 import sys
+import zlib
 from dataclasses import replace
 from pathlib import Path
 
 import torch
+from decoding import VOCABULARY, decode, forbid_end, padded, random_model
 from gate import Gate
 
+from qkv.config import SearchConfig
 from qkv.configfile import load_config
 from qkv.folder import RunFolder
 from qkv.memory import keep_freed_memory
+from qkv.text import EOS
 from qkv.training.distributed import Processes
 from qkv.training.log import Reporter
 from qkv.training.task import load_task
@@ -46,8 +54,41 @@ def drive_training(corpus: Path, work: Path, recipe: Path, precision: str) -> No
         pass  # the update is done by the time that its tokens are told
 
 
+def drive_decoding(precision: str, workers: int) -> None:
+    """Search with size (b), random weights: a source's tokens become ids by their spelling."""
+    gate, model = Gate(), random_model()
+    forbid_end(model)
+    decoder = model.ready(precision)
+
+    def translate(sentences: list[str], batch: int, beam: int, length: int) -> list[list[str]]:
+        ids = [[*map(number, sentence.split()), EOS] for sentence in sentences]
+        order = sorted(range(len(ids)), key=lambda i: len(ids[i]), reverse=True)
+        config = SearchConfig(
+            method="greedy" if beam == 1 else "beam", beam=beam, max_ratio=0.0, max_extra=length
+        )
+        batches = [
+            padded([ids[i] for i in order[start : start + batch]])
+            for start in range(0, len(order), batch)
+        ]
+        found = [one for some in decode(decoder, batches, config, workers) for one in some]
+        texts = [[str(token) for token in tokens] for tokens in found]
+        return [text for _, text in sorted(zip(order, texts, strict=True))]
+
+    gate.tell(parameters=sum(p.numel() for p in model.parameters()))
+    gate.calls(translate)
+
+
+def number(token: str) -> int:
+    """Return an id that is no special's."""
+    return 4 + zlib.crc32(token.encode()) % (VOCABULARY - 4)
+
+
 if __name__ == "__main__":
     keep_freed_memory()  # as `qkv train` does
-    torch.set_num_threads(int(sys.argv[4]))
+    what, *given, threads = sys.argv[1:]
+    torch.set_num_threads(int(threads))
     torch.set_flush_denormal(True)
-    drive_training(Path(sys.argv[1]), Path(sys.argv[2]), Path(sys.argv[3]), sys.argv[5])
+    if what == "train":
+        drive_training(*map(Path, given[:3]), given[3])
+    else:
+        drive_decoding(given[0], int(given[1]))

@@ -34,7 +34,7 @@ class CTranslate2(Format):
         if not isinstance(config, TransformerConfig):
             raise ValueError(
                 f'model.kind = "{config.kind}": CTranslate2 knows Transformers alone; '
-                "--to onnx takes any model"
+                "--to onnx takes more"
             )
         for name in ("encoder_attention", "decoder_attention", "cross_attention"):
             _refuse_attention(f"model.{name}", getattr(config, name))

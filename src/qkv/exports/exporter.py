@@ -30,7 +30,7 @@ def export(
     Args:
         run: a run, or its folder.
         folder: where to write; it must not exist, or be empty.
-        to: "ctranslate2" (Transformers) or "onnx" (any model).
+        to: "ctranslate2" (Transformers) or "onnx" (every kind but ntm).
         check: source texts to compare with; besides, some sources are drawn from the vocabulary.
 
     Returns: the folder.

@@ -1,4 +1,4 @@
-"""Any model as two ONNX graphs: encoder.onnx reads a source, step.onnx a token."""
+"""A model as two ONNX graphs: encoder.onnx reads a source, step.onnx a token."""
 
 from __future__ import annotations
 
