@@ -12,7 +12,7 @@ from qkv.cli.lines import read_lines
 
 DESCRIPTION = """Write a trained model for another program, with all that its texts need.
 
-ctranslate2 takes Transformers; onnx takes every kind but ntm, as encoder.onnx and step.onnx. What was
+ctranslate2 takes Transformers; onnx every kind but ntm, as encoder.onnx and step.onnx. What was
 written and the model itself search greedily for some sources, and the folder stays only if they
 find the same tokens. README.md in it says how to run it.
 """

@@ -16,6 +16,7 @@ from qkv.attention.kernels.kernel import transformed
 from qkv.attention.kernels.reference import beside
 from qkv.attention.kernels.tiled import available, fused
 from qkv.attention.kernels.twice import differentiable_twice
+from qkv.attention.kernels.unrounded import rounds, unrounded
 from qkv.attention.recorded import recorded
 from qkv.attention.result import Attended
 from qkv.attention.scores.score import DotScore
@@ -41,9 +42,10 @@ def run(work: Work) -> Attended:
     scale = score.scale(work.key.shape[-1])
     logs = None
     if work.need == "stats" and _told(given):
-        context, logs = fused(given, mask, scale, causal)
+        context, logs, _ = fused(given, mask, scale, causal)
     else:
-        context = differentiable_twice(*given, mask, scale, causal)
+        attend = unrounded if rounds(given[0]) else F.scaled_dot_product_attention
+        context = differentiable_twice(*given, mask, scale, causal, attend)
     context = context if width == read else context[..., :read]
     if len(leading) != 2:
         context = context.reshape(*leading, *context.shape[-2:])

@@ -172,14 +172,17 @@ def _recorded(
 
 def fused(
     given: tuple[Tensor, ...], mask: Tensor | None, scale: float, causal: bool
-) -> tuple[Tensor, Tensor]:
-    """Return what scaled_dot_product_attention returns, and the log-normaliser of each query."""
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Return what scaled_dot_product_attention returns, and the log-normaliser of each query.
+
+    And the mask as it was added.
+    """
     if mask is not None and mask.dtype == torch.bool:
         mask = torch.zeros((), dtype=given[0].dtype).where(mask, -math.inf)
     if mask is not None and mask.dim() == 2:
         mask = mask[None, None]
     context, logs = flash(*given, is_causal=causal, attn_mask=mask, scale=scale)
-    return context, logs
+    return context, logs, mask
 
 
 @cache

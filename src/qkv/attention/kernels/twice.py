@@ -9,6 +9,7 @@ written in plain torch instead, which can be differentiated again.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -23,15 +24,14 @@ def differentiable_twice(
     mask: Tensor | None,
     scale: float,
     causal: bool = False,
+    attend: Callable[..., Tensor] = F.scaled_dot_product_attention,
 ) -> Tensor:
     """scaled_dot_product_attention, differentiable as often as one likes.
 
     mask: boolean (True = may meet) or added; it gets no gradient. causal: j <= i, and no mask. All
-    [batch, heads, time, dim].
+    [batch, heads, time, dim]. attend: computes it, with a first derivative.
     """
-    fused = F.scaled_dot_product_attention(
-        query, key, value, attn_mask=mask, is_causal=causal, scale=scale
-    )
+    fused = attend(query, key, value, attn_mask=mask, is_causal=causal, scale=scale)
     if not fused.requires_grad:
         return fused
     recorded: Tensor = _Recorded.apply(fused, query, key, value, mask, scale, causal)
