@@ -36,22 +36,32 @@ def direct(run: qkv.Run, texts: list[str], together: int, seconds: float) -> flo
 
 
 async def asked(url: str, texts: list[str], clients: int, seconds: float) -> list[float]:
-    """How long each answer took, in seconds."""
+    """How long each answer took, in seconds. Bare sockets: a library's pool would be measured."""
     times: list[float] = []
-    limits = httpx.Limits(max_connections=clients)
+    host, _, port = url.removeprefix("http://").partition(":")
     end = time.perf_counter() + seconds
-    async with httpx.AsyncClient(base_url=url, limits=limits, timeout=60, trust_env=False) as http:
 
-        async def one(place: int) -> None:
-            for text in islice(cycle(texts), place, None):
-                start = time.perf_counter()
-                if start > end:
-                    return
-                answer = await http.post("/translate", json={"text": text})
-                answer.raise_for_status()
-                times.append(time.perf_counter() - start)
+    async def one(place: int) -> None:
+        reader, writer = await asyncio.open_connection(host, int(port))
+        for text in islice(cycle(texts), place, None):
+            start = time.perf_counter()
+            if start > end:
+                break
+            body = json.dumps({"text": text}).encode()
+            head = (
+                f"POST /translate HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/json\r\n"
+                f"Content-Length: {len(body)}\r\n\r\n"
+            )
+            writer.write(head.encode() + body)
+            answered = await reader.readuntil(b"\r\n\r\n")
+            length = re.search(rb"content-length: (\d+)", answered)
+            if not answered.startswith(b"HTTP/1.1 200") or length is None:
+                raise SystemExit(f"the server answered {answered.decode()}")
+            await reader.readexactly(int(length[1]))
+            times.append(time.perf_counter() - start)
+        writer.close()
 
-        await asyncio.gather(*map(one, range(clients)))
+    await asyncio.gather(*map(one, range(clients)))
     return times
 
 
