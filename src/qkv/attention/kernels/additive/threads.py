@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 GRAIN = 2**17
-"""Pairs times hidden dimensions that are worth a thread (measured)."""
+"""Pairs times hidden dimensions that are worth a thread."""
 
 
 def count(units: int, size: int) -> int:
