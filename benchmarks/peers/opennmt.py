@@ -93,7 +93,8 @@ def drive_translation(model: Path) -> None:
     from onmt.utils.parse import ArgumentParser
 
     gate = Gate()
-    words = f"--model {model} --src - --gpu -1 --max_length_ratio 0"
+    out = model.with_name("translated.txt")  # it writes one, wanted or not
+    words = f"--model {model} --src - --output {out} --gpu -1 --max_length_ratio 0"
     opt = _get_parser().parse_args(words.split())
     ArgumentParser.validate_translate_opts(opt)
     ArgumentParser._get_all_transform_translate(opt)

@@ -67,7 +67,7 @@ KERNELS = {
         Kernel(
             "additive_numba",
             "qkv.attention.kernels.additive.operator:run_compiled",
-            "compiled loops; each tanh is a multiply-add and half a division",
+            "compiled loops; each tanh is a multiply-add and a reciprocal",
             families=("additive",),
             devices=("cpu",),
             transforms=False,
