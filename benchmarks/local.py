@@ -12,7 +12,7 @@ import argparse
 import time
 
 import torch
-from sparse import slope
+from rounds import slope
 
 import qkv
 

@@ -20,6 +20,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
+from additive import Projected
 from limits import limits
 from report import machine, save
 from rounds import agree, alternate, peak, summary
@@ -28,31 +29,9 @@ from torch.nn.functional import scaled_dot_product_attention
 
 import qkv
 from qkv.attention.kernels import KERNELS
-from qkv.attention.scores.score import AdditiveScore
 
 WINDOW = 256
 ADDITIVE = {"long": (1, 512, 512, 256), "batch": (64, 30, 30, 256), "step": (64, 1, 30, 256)}
-
-
-class Projected(AdditiveScore):
-    """The additive score of queries and keys that are projected already."""
-
-    def __init__(self, v: Tensor) -> None:
-        super().__init__()
-        self.v = torch.nn.Parameter(v)
-
-    @classmethod
-    def sized(cls, query_dim: int, key_dim: int, hidden: int) -> Projected:
-        """Build one."""
-        return cls(torch.randn(hidden))
-
-    def to_hidden(self, query: Tensor) -> Tensor:
-        """Return the query."""
-        return query
-
-    def prepare(self, key: Tensor) -> Tensor:
-        """Return the key."""
-        return key
 
 
 @dataclass(frozen=True)

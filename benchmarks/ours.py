@@ -84,7 +84,7 @@ def number(token: str) -> int:
 
 
 if __name__ == "__main__":
-    keep_freed_memory()  # as `qkv train` does
+    keep_freed_memory()  # as the command line does
     what, *given, threads = sys.argv[1:]
     torch.set_num_threads(int(threads))
     torch.set_flush_denormal(True)

@@ -18,13 +18,13 @@ from __future__ import annotations
 import argparse
 import gc
 import json
-import math
 import subprocess
 import sys
 import time
 from pathlib import Path
 
 import torch
+from rounds import slope
 from torch.nn.functional import scaled_dot_product_attention
 
 import qkv
@@ -166,13 +166,6 @@ def status(field: str) -> int:
     """A line of /proc/self/status, in KiB."""
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith(f"{field}:"))
-
-
-def slope(lengths: list[int], values: list[float]) -> float:
-    """k of value ~ length^k, by least squares over the longer half."""
-    points = [(math.log(n), math.log(v)) for n, v in zip(lengths, values, strict=True)][-3:]
-    x, y = (sum(axis) / len(points) for axis in zip(*points, strict=True))
-    return sum((a - x) * (b - y) for a, b in points) / sum((a - x) ** 2 for a, _ in points)
 
 
 def table(lengths: list[int], found: dict[str, dict]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import torch
@@ -15,6 +16,7 @@ from qkv.models.build import build_model
 from qkv.models.model import EncoderDecoder
 from qkv.models.weights import load_parameters, load_tensors
 from qkv.search import forced
+from qkv.search.readied import Readied
 from qkv.search.scoring import Scoring
 from qkv.search.translate import Translation, translate
 from qkv.text import Side
@@ -51,15 +53,21 @@ class Run:
         """
         if isinstance(texts, str):
             raise ValueError(f"translate takes a list of texts; for one, write [{texts[:40]!r}]")
+        settings = search or self.config.search
         return translate(
             self.model,
             self.source,
             self.target,
             texts,
-            search or self.config.search,
+            settings,
             n_best=n_best,
             progress=progress,
+            decoder=self._readied.decoder(settings.precision),
         )
+
+    @cached_property
+    def _readied(self) -> Readied:
+        return Readied(self.model)
 
     def force(
         self,

@@ -41,7 +41,7 @@ def test_the_last_kernel_of_the_table_covers_everything():
     """So auto always finds one, and never raises for speed's sake."""
     *_, last = KERNELS.values()
     assert last.name == "reference"
-    assert (last.families, last.normalizers, last.needs) == (None, None, None)
+    assert (last.families, last.normalizers) == (None, None)
     assert last.reweights and last.drops_out and last.learns_bias and last.pads_from == 0
 
 

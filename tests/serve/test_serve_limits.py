@@ -69,6 +69,9 @@ def test_a_key_is_asked_for_where_there_is_one(runs, refused):
         right = {"Authorization": "Bearer open sesame"}
         assert client.post("/translate", json={"text": "a"}, headers=right).status_code == 200
         assert client.get("/health").status_code == 200
+        for path in ("/align", "/attention", "/view"):
+            refused(client.post(path, json={"source": "a", "target": "b"}), 401)
+        assert client.get("/page/viewer.js").status_code == 200
 
 
 def test_a_full_queue_and_a_late_answer_are_refused(runs, refused):

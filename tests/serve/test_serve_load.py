@@ -35,12 +35,14 @@ async def _many(url: str, clients: int, each: int, model: str) -> list[tuple[str
 
 def test_two_hundred_clients_get_their_own_answers_in_batches(server, client):
     want = {text: output(client, text) for text in TEXTS}
+    before = _batches(client.get("/metrics").text)
     found = asyncio.run(_many(server.url, 200, 5, HEADS))
     assert len(found) == 1000
     assert {status for _, _, status in found} == {200}
     assert all(best == want[text] for text, best, _ in found)
-    sizes = _batches(client.get("/metrics").text)
-    assert sizes["count"] < sizes["sum"]  # some were worked on together
+    after = _batches(client.get("/metrics").text)
+    assert after["sum"] - before["sum"] == 1000
+    assert after["count"] - before["count"] < 1000  # some were worked on together
 
 
 def _batches(metrics: str) -> dict[str, float]:

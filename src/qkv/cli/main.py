@@ -9,6 +9,7 @@ from importlib import import_module
 from importlib.metadata import version
 
 from qkv.cli.errors import UsageError
+from qkv.memory import keep_freed_memory
 from qkv.spelling import did_you_mean
 
 VERBS = {
@@ -66,6 +67,7 @@ def guarded(verb: str, rest: list[str]) -> int:
     """Run a verb, and say what the user did wrong in a line."""
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(encoding="utf-8")  # as what is read, whatever the locale says
+    keep_freed_memory()
     try:
         status: int = import_module(f"qkv.cli.{verb}").run(rest)
         return status

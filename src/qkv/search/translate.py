@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from qkv.config import SearchConfig
+from qkv.models.decoder import Decoder
 from qkv.models.model import EncoderDecoder
 from qkv.search.batches import search_all
 from qkv.text import EOS, Encoded, Side
@@ -50,17 +51,19 @@ def translate(
     *,
     n_best: int = 1,
     progress: Callable[[int], None] | None = None,
+    decoder: Decoder | None = None,
 ) -> list[list[Translation]]:
     """Return, for each text, its n best outputs, best first.
 
-    Neither the other texts nor their order change any of them.
+    Neither the other texts nor their order change any of them. decoder: what `model.ready` gave
+    before; None: it is asked now.
     """
     encoded = [source.encode(text) for text in texts]
     device = next(model.parameters()).device
     ids = [[*one.ids, EOS] for one in encoded]
     with torch.inference_mode():
         found = search_all(
-            model.ready(config.precision),
+            decoder or model.ready(config.precision),
             ids,
             config,
             n_best=n_best,

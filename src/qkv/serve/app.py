@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -12,6 +12,7 @@ from fastapi.responses import StreamingResponse
 
 from qkv.run import Run
 from qkv.serve import answers, refusal
+from qkv.serve.batching import Batcher
 from qkv.serve.guard import Guard
 from qkv.serve.limits import Limits
 from qkv.serve.metrics import Metrics
@@ -55,6 +56,10 @@ class House:
         self.limits, self.metrics = limits, Metrics()
         self.served = {name: Served(name, run, limits, self.metrics) for name, run in runs.items()}
         self.draining = False
+        # Looking is work too: one request at a time, and no more in line than texts may be.
+        self._looks: Batcher[Callable[[], Any], Any] = Batcher(
+            lambda looks: [look() for look in looks], batch=1, queue=limits.queue
+        )
 
     def of(self, asked: Asked) -> Served:
         """Return the model that is asked for.
@@ -68,6 +73,20 @@ class House:
         if name not in self.served:
             raise Refusal(404, f"no model {name!r}; there are: {', '.join(self.served)}")
         return self.served[name]
+
+    @property
+    def waiting(self) -> int:
+        """Texts and looks that nobody has begun."""
+        return self._looks.waiting + sum(one.batcher.waiting for one in self.served.values())
+
+    async def looked(self, look: Callable[[], Any]) -> Any:
+        """Read a pair in a thread, when it is its turn.
+
+        Raises:
+            Refusal: too much waits, it took too long, or what the look itself refuses.
+        """
+        (future,) = self._looks.put([look])
+        return await self.within_time(future)
 
     async def within_time(self, work: Any) -> Any:
         """Wait for work, but not longer than a request may take.
@@ -123,7 +142,7 @@ def _add_work(app: FastAPI, house: House) -> None:
     @app.post("/translate", responses=FAILURES)
     async def translate(asked: TranslateRequest) -> TranslateAnswer:
         served = house.of(asked)
-        futures = served.batcher.put(served.questions(asked))
+        futures = served.batcher.put(await asyncio.to_thread(served.questions, asked))
         if asked.stream:
             lines = _lines(house, served, futures, asked)
             return StreamingResponse(lines, media_type="application/x-ndjson")  # type: ignore[return-value]
@@ -139,17 +158,17 @@ def _add_work(app: FastAPI, house: House) -> None:
     @app.post("/align", responses=FAILURES)
     async def align(asked: AlignRequest) -> AlignAnswer:
         served = house.of(asked)
-        return await house.within_time(asyncio.to_thread(answers.aligned, served, asked))
+        return await house.looked(lambda: answers.aligned(served, asked))
 
     @app.post("/attention", responses=FAILURES)
     async def attention(asked: AttentionRequest) -> AttentionAnswer:
         served = house.of(asked)
-        return await house.within_time(asyncio.to_thread(answers.attended, served, asked))
+        return await house.looked(lambda: answers.attended(served, asked))
 
-    @app.post("/page/view", include_in_schema=False)
+    @app.post("/view", include_in_schema=False)
     async def view(asked: AttentionRequest) -> dict[str, Any]:
         served = house.of(asked)
-        return await house.within_time(asyncio.to_thread(answers.viewed, served, asked))
+        return await house.looked(lambda: answers.viewed(served, asked))
 
 
 async def _lines(
@@ -182,8 +201,7 @@ def _add_facts(app: FastAPI, house: House) -> None:
 
     @app.get("/health")
     async def health() -> Health:
-        waiting = sum(served.batcher.waiting for served in house.served.values())
-        return Health(status="draining" if house.draining else "ok", waiting=waiting)
+        return Health(status="draining" if house.draining else "ok", waiting=house.waiting)
 
     @app.get("/metrics", response_class=Response)
     async def metrics() -> Response:

@@ -52,7 +52,7 @@ class Batcher(Generic[Item, Result]):
         if self.waiting + len(items) > self._queue:
             raise Refusal(
                 429,
-                f"{self.waiting} texts wait for this model, and {len(items)} more would pass the "
+                f"{self.waiting} requests wait already, and {len(items)} more would pass the "
                 f"limit of {self._queue}; ask again later",
                 self._queue,
             )

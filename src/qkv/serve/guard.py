@@ -64,7 +64,7 @@ class Guard:
 
     def _check_key(self, scope: Scope) -> None:
         path = scope["path"]
-        if self.key is None or path in OPEN or path.startswith(self.open_prefixes or "\0"):
+        if self.key is None or path in OPEN or path.startswith(self.open_prefixes):
             return
         given = _header(scope["headers"], b"authorization")
         if not hmac.compare_digest(given, b"Bearer " + self.key.encode()):

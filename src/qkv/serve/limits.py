@@ -26,7 +26,7 @@ class Limits:
     beam: int = 16
     """Hypotheses kept a step; more: 422."""
     queue: int = 1024
-    """Texts that wait for a model; more: 429."""
+    """Texts that wait for a model, or requests to look at one; more: 429."""
     batch: int = 64
     """Texts that a model works on at a time."""
     seconds: float = 30.0

@@ -6,7 +6,6 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-Text = str
 Rows = list[list[float]]
 
 
@@ -21,7 +20,7 @@ class Asked(BaseModel):
 class TranslateRequest(Asked):
     """Texts to translate."""
 
-    text: Text | list[Text] = Field(description="a text, or a list of texts")
+    text: str | list[str] = Field(description="a text, or a list of texts")
     n_best: int = Field(1, ge=1, description="outputs a text")
     method: Literal["beam", "greedy", "sample"] | None = Field(
         None, description="how to search; none: as the model's own config says"
@@ -29,15 +28,15 @@ class TranslateRequest(Asked):
     beam: int | None = Field(None, ge=1, description="hypotheses kept a step")
     attention: bool = Field(False, description="give the attention of each output")
     stream: bool = Field(
-        False, description="answer one JSON line a text as it is done, in any order of time"
+        False, description="answer one JSON line a text, in the order asked, each when it is done"
     )
 
 
 class AlignRequest(Asked):
     """Pairs to align; the model reads the given target."""
 
-    source: Text | list[Text]
-    target: Text | list[Text]
+    source: str | list[str]
+    target: str | list[str]
     units: Literal["words", "tokens"] = "words"
     method: Literal["argmax", "argmax-source", "mutual", "threshold"] = "argmax"
     threshold: float = Field(0.5, gt=0, le=1, description="of method threshold")
@@ -46,8 +45,8 @@ class AlignRequest(Asked):
 class AttentionRequest(Asked):
     """One pair whose attention is looked at; without a target, the model's own output is."""
 
-    source: Text
-    target: Text | None = None
+    source: str
+    target: str | None = None
     kind: str | None = Field(None, description="which attention, as listed; none: the list")
     layer: int = Field(-1, description="which layer, from 0; negative: from the last")
     head: int | None = Field(None, ge=0, description="which head, from 0; none: their mean")

@@ -40,7 +40,7 @@ async function fill() {
 /** One model's output, and its maps if it attends. @param {string} model @param {string} text */
 async function translated(model, text) {
   if (models.get(model).attends) {
-    const view = await ask("page/view", { model, source: text });
+    const view = await ask("view", { model, source: text });
     return { model, output: view.target, view };
   }
   const { results } = await ask("translate", { model, text });

@@ -51,20 +51,7 @@ def from_transformers(
     Raises:
         ValueError: no attentions were kept, or labels that do not fit.
     """
-    found = []
-    if getattr(output, "attentions", None):
-        # a decoder beside an encoder calls its own `attentions`, too: it has the target's labels
-        beside = bool(getattr(output, "cross_attentions", None))
-        own = _FIELDS["decoder_attentions"] if beside else ("self-attention", True, True)
-        found.append((output.attentions, own))
-    found += [
-        (getattr(output, name), of) for name, of in _FIELDS.items() if getattr(output, name, None)
-    ]
-    if not found:
-        raise ValueError(
-            'the output keeps no attentions; load the model with attn_implementation="qkv" or '
-            '"eager", and call it with output_attentions=True'
-        )
+    found = _kept(output)
     real = None if attention_mask is None else np.asarray(array_of(attention_mask))[item] > 0
     maps = []
     for layers, (kind, rows_are_source, columns_are_source) in found:
@@ -85,6 +72,25 @@ def from_transformers(
             )
         )
     return maps
+
+
+def _kept(output: Any) -> list[tuple[Sequence[Any], tuple[str, bool, bool]]]:
+    """Return the attentions that the output has, and what each is of; see _FIELDS."""
+    found = []
+    if getattr(output, "attentions", None):
+        # a decoder beside an encoder calls its own `attentions`, too: it has the target's labels
+        beside = bool(getattr(output, "cross_attentions", None))
+        own = _FIELDS["decoder_attentions"] if beside else ("self-attention", True, True)
+        found.append((output.attentions, own))
+    found += [
+        (getattr(output, name), of) for name, of in _FIELDS.items() if getattr(output, name, None)
+    ]
+    if not found:
+        raise ValueError(
+            'the output keeps no attentions; load the model with attn_implementation="qkv" or '
+            '"eager", and call it with output_attentions=True'
+        )
+    return found
 
 
 def _item(layers: Sequence[Any], item: int) -> list[np.ndarray]:

@@ -63,7 +63,6 @@ class Kernel:
     purpose: str
     families: tuple[str, ...] | None = None
     normalizers: tuple[str, ...] | None = None
-    needs: tuple[str, ...] | None = None
     reweights: bool = True
     drops_out: bool = True
     learns_bias: bool = True
@@ -104,8 +103,6 @@ class Kernel:
             return f"score {type(slots.score).__name__}"
         if self.normalizers is not None and slots.normalizer.name not in self.normalizers:
             return f"normalizer {slots.normalizer.name!r}"
-        if self.needs is not None and work.need not in self.needs:
-            return f"need={work.need!r}"
         if not self.reweights and slots.reweighter is not None:
             return f"reweighter {type(slots.reweighter).__name__}"
         if not self.drops_out and slots.dropout:
