@@ -133,10 +133,10 @@ def table(slot: Slot) -> str:
 
 def kernels() -> str:
     """Return what each kernel covers."""
-    heads = "name, what it is, scores, normalizers, returns, reweighter, dropout, learned bias"
-    rows = [[*heads.split(", "), "leaves out what a mask forbids"], ["---"] * 9]
+    heads = "name, what it is, scores, normalizers, reweighter, dropout, learned bias"
+    rows = [[*heads.split(", "), "leaves out what a mask forbids"], ["---"] * 8]
     for kernel in KERNELS.values():
-        covers = (kernel.families, kernel.normalizers, kernel.needs)
+        covers = (kernel.families, kernel.normalizers)
         marks = (kernel.reweights, kernel.drops_out, kernel.learns_bias, kernel.tiles)
         cells = [", ".join(names) if names else "all" for names in covers]
         cells += ["yes" if mark else "no" for mark in marks]

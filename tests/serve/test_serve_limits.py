@@ -114,7 +114,8 @@ def test_malformed_requests_get_no_500_and_leave_the_server_alive(server, client
         got = b""
         with suppress(ConnectionError):  # it may hang up before it has read all
             raw.sendall(sent)
-            raw.shutdown(socket.SHUT_WR)  # half closed: nothing more will come
+            with suppress(OSError):  # hung up already
+                raw.shutdown(socket.SHUT_WR)  # half closed: nothing more will come
             while part := raw.recv(65536):
                 got += part
     assert b" 500 " not in got.partition(b"\r\n")[0]

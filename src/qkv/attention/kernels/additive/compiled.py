@@ -11,12 +11,12 @@ import hashlib
 import os
 from functools import cache
 from importlib import import_module
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 
+from qkv.attention.kernels.additive import absence
 from qkv.attention.kernels.additive.task import (
     ALIGNED,
     BLOCK,
@@ -39,15 +39,9 @@ _BITS = {torch.float32: 32, torch.float64: 64}
 @cache
 def absent() -> str | None:
     """Say why the loops cannot be used; None if they can. Found out once, at first use."""
-    if os.environ.get("QKV_NUMBA") == "0":
-        return "numba, which QKV_NUMBA=0 switches off"
-    if find_spec("numba") is None:
-        return "without numba (pip install 'qkv[fast]')"
-    try:
-        agrees = _agrees()
-    except Exception as failure:  # a broken installation must not stop who can do without
-        return f"with a numba that fails: {failure}"
-    return None if agrees else "with a numba whose results are not those of the reference"
+    return absence.lacking("numba", "QKV_NUMBA", "numba", "fast") or absence.wrong(
+        "numba", _agrees
+    )
 
 
 def energies(
@@ -55,43 +49,22 @@ def energies(
     b: Float[Tensor, "items keys hidden"],
     v: Float[Tensor, " hidden"],
     allowed: Bool[Tensor, "items queries keys"] | None,
-    table: Float[Tensor, "items size"] | None = None,
 ) -> Float[Tensor, "items queries keys"]:
-    """Return v . tanh(a + b); blocks of pairs that are not allowed are left out, as 0.
-
-    table: of these keys, see `table_of`.
-    """
+    """Return v . tanh(a + b); blocks of pairs that are not allowed are left out, as 0."""
     (items, queries, hidden), keys = a.shape, b.shape[1]
     a, b, v = a.contiguous(), b.contiguous(), v.contiguous()
     out = a.new_empty(items, queries, keys)
     width = rounded(hidden, ALIGNED)
-    size = (TOGETHER + 8) * width + TOGETHER * LANES
-    if table is None:
-        size += rounded(keys, LANES) * width
+    size = (TOGETHER + 8 + rounded(keys, LANES)) * width + TOGETHER * LANES
     mask = (0, 0, 0, 0) if allowed is None else (allowed.data_ptr(), *allowed.stride())
     units = items * -(-queries // ROWS)
     threads = count(units, out.numel() * hidden)
     scratch = a.new_empty(threads * size)
     sizes = units, items, queries, keys, hidden
     given = a.data_ptr(), b.data_ptr(), v.data_ptr(), out.data_ptr()
-    tables = (0, 0) if table is None else (table.data_ptr(), table.shape[1])
-    task = _Task(0, 0, *sizes, *given, *mask, scratch.data_ptr(), size, 0, 0, 0, *tables)
+    task = _Task(0, 0, *sizes, *given, *mask, scratch.data_ptr(), size, 0, 0, 0)
     share(_entry("energies", a.dtype), ctypes.addressof(task), threads)
     return out
-
-
-def table_of(b: Float[Tensor, "items keys hidden"]) -> Float[Tensor, "items size"]:
-    """Return the exponentials of keys, as `energies` reads them, for whatever queries come."""
-    (items, keys, hidden), b = b.shape, b.contiguous()
-    width = rounded(hidden, ALIGNED)
-    table = b.new_empty(items, (rounded(keys, LANES) + 2) * width + ALIGNED)
-    threads = count(items, b.numel())
-    scratch = b.new_empty(threads, 5 * width)
-    sizes = items, items, 0, keys, hidden
-    given = 0, b.data_ptr(), 0, 0, 0, 0, 0, 0, scratch.data_ptr(), 5 * width, 0, 0, 0
-    task = _Task(0, 0, *sizes, *given, table.data_ptr(), table.shape[1])
-    share(_entry("tables", b.dtype), ctypes.addressof(task), threads)
-    return table
 
 
 def gradients(
@@ -111,7 +84,7 @@ def gradients(
     sizes = units, items, queries, keys, hidden
     given = a.data_ptr(), b.data_ptr(), 0, g.data_ptr(), 0, 0, 0, 0, scratch.data_ptr(), size
     made = to_a.data_ptr(), to_b.data_ptr(), to_r.data_ptr()
-    task = _Task(0, 0, *sizes, *given, *made, 0, 0)
+    task = _Task(0, 0, *sizes, *given, *made)
     share(_entry("gradients", a.dtype), ctypes.addressof(task), threads)
     scale = 4 * v
     return to_a.mul_(scale), to_b.mul_(scale), g.sum() - 2 * to_r.sum(0)
@@ -156,7 +129,4 @@ def _agrees() -> bool:
     found = torch.autograd.grad(want, exact, g.double())
     with torch.no_grad():
         mine = energies(a, b, v, None), *gradients(a, b, v, g)
-    return all(
-        bool((x - y).abs().max() < 1e-4 * (1 + y.abs().max()))
-        for x, y in zip(mine, (want.detach(), *found), strict=True)
-    )
+    return absence.close(mine, (want.detach(), *found))

@@ -13,7 +13,7 @@ import numpy as np
 from numba import carray, njit
 
 from qkv.attention.kernels.additive.backward import gradients
-from qkv.attention.kernels.additive.forward import energies, tables
+from qkv.attention.kernels.additive.forward import energies
 from qkv.attention.kernels.additive.task import (
     ENERGY,
     HELPER,
@@ -24,8 +24,6 @@ from qkv.attention.kernels.additive.task import (
     SCRATCH,
     SIZE,
     SLOTS,
-    TABLE,
-    TABLE_SIZE,
     TO_A,
     TO_B,
     TO_V,
@@ -44,32 +42,25 @@ def _arrays(task, like, bytes_each):
     a = carray(pointer(t[A], like), (items, queries, hidden))
     b = carray(pointer(t[B], like), (items, count, hidden))
     energy = carray(pointer(t[ENERGY], like), (items, queries, count))
-    tables = carray(pointer(t[TABLE], like), (items, t[TABLE_SIZE]))
     helper = draw(pointer(task + 8 * HELPER, np.int64(0)))
     own = t[SCRATCH] + helper * t[SIZE] * bytes_each
-    return t, a, b, energy, tables, carray(pointer(own, like), (t[SIZE],))
+    return t, a, b, energy, carray(pointer(own, like), (t[SIZE],))
 
 
 @njit(**EXACT)
 def _run_energies(task, numbers, like, size):
-    t, a, b, out, laid, scratch = _arrays(task, like, size)
+    t, a, b, out, scratch = _arrays(task, like, size)
     v = carray(pointer(t[V], like), (a.shape[2],))
-    energies(t, task, numbers, a, b, v, out, scratch, laid)
+    energies(t, task, numbers, a, b, v, out, scratch)
 
 
 @njit(**EXACT)
 def _run_gradients(task, numbers, like, size):
-    t, a, b, g, _, scratch = _arrays(task, like, size)
+    t, a, b, g, scratch = _arrays(task, like, size)
     to_a = carray(pointer(t[TO_A], like), a.shape)
     to_b = carray(pointer(t[TO_B], like), b.shape)
     to_v = carray(pointer(t[TO_V], like), (a.shape[0], a.shape[2]))
     gradients(t, task, numbers, a, b, g, to_a, to_b, to_v, scratch)
-
-
-@njit(**EXACT)
-def _run_tables(task, numbers, like, size):
-    t, _, b, _, laid, scratch = _arrays(task, like, size)
-    tables(t, task, numbers, b, scratch, laid)
 
 
 def energies_32(task):
@@ -90,13 +81,3 @@ def gradients_32(task):
 def gradients_64(task):
     """The gradients in float64."""
     _run_gradients(task, NUMBERS_64, np.float64(0), 8)
-
-
-def tables_32(task):
-    """The tables in float32."""
-    _run_tables(task, NUMBERS_32, np.float32(0), 4)
-
-
-def tables_64(task):
-    """The tables in float64."""
-    _run_tables(task, NUMBERS_64, np.float64(0), 8)

@@ -19,12 +19,10 @@ from qkv.attention.kernels.additive.task import (
     LANES,
     MASK,
     ROWS,
-    TABLE,
     TOGETHER,
     UNITS,
 )
 from qkv.attention.kernels.additive.vectors import (
-    APART,
     AS_APART,
     AS_FAR,
     AS_NEAR,
@@ -34,7 +32,6 @@ from qkv.attention.kernels.additive.vectors import (
     SUMS,
     cut,
     draw,
-    ends_of,
     find_centre,
     inverse,
     pair,
@@ -130,37 +127,10 @@ def _any(mask, first, steps, rows, columns):
 
 
 @njit(**EXACT)
-def _table(b, numbers, line, ends, made):
-    """Lay out an item's keys for whatever queries come: blocks, then centre, limits and way."""
-    count, hidden = b.shape
-    blocks, width = (count + LANES - 1) // LANES, line.shape[1]
-    flat, at = cut(made, 0, blocks * width, LANES)
-    rest, at = cut(made, at, 2, width)
-    centre, limits = rest[0, :hidden], rest[1, :hidden]
-    ends_of(b, 0, ends[0, :hidden], ends[1, :hidden])
-    half, way = b.dtype.type(0.5), FAR
-    for d in range(hidden):
-        centre[d] = half * ends[0, d] + half * ends[1, d]
-        limits[d] = half * (ends[1, d] - ends[0, d]) + numbers[2]
-        if not limits[d] <= numbers[1]:
-            way = APART
-    if way == FAR:
-        way = NEAR
-        for d in range(hidden):
-            if not limits[d] + limits[d] - numbers[2] <= numbers[3]:
-                way = FAR
-    _lay(b, way, centre, limits, line, flat.reshape(blocks, width, LANES))
-    made[at] = way
-
-
-@njit(**EXACT)
 def _some_energies(  # noqa: PLR0913 - compiled
-    a, b, v, masked, mask, first, steps, numbers, parts, table, known, out
+    a, b, v, masked, mask, first, steps, numbers, parts, own, out
 ):
-    """Write the energies of some queries of one item; blocks that may not meet are left 0.
-
-    known: the table is filled already, for these keys and whatever queries.
-    """
+    """Write the energies of some queries of one item; blocks that may not meet are left 0."""
     rows, sums, ends, rest, line = parts
     (queries, count), hidden = out.shape, a.shape[1]
     zero, one, two = v.dtype.type(0), v.dtype.type(1), v.dtype.type(2)
@@ -168,16 +138,11 @@ def _some_energies(  # noqa: PLR0913 - compiled
     for d in range(v.shape[0]):
         whole += v[d]
     blocks, width = (count + LANES - 1) // LANES, v.shape[0]
-    flat, at = cut(table, 0, blocks * width, LANES)
+    flat, at = cut(own, 0, blocks * width, LANES)
     laid = flat.reshape(blocks, width, LANES)
-    if known:
-        rest, at = cut(table, at, 2, width)
-        way = int(table[at])
-        centre, limits = rest[0, :hidden], rest[1, :hidden]
-    else:
-        centre, limits = rest[0, :hidden], rest[1, :hidden]
-        way = find_centre(a, b, 0, numbers, numbers[3], centre, limits, ends)
-        _lay(b, way, centre, limits, line, laid)
+    centre, limits = rest[0, :hidden], rest[1, :hidden]
+    way = find_centre(a, b, 0, numbers, numbers[3], centre, limits, ends)
+    _lay(b, way, centre, limits, line, laid)
     for i in range(0, queries, TOGETHER):
         some = min(TOGETHER, queries - i)
         prepare(a[i : i + some], 0, one, way, centre, limits, rows)
@@ -194,15 +159,13 @@ def _some_energies(  # noqa: PLR0913 - compiled
 
 
 @njit(**EXACT)
-def energies(  # noqa: PLR0913 - compiled
-    t, task, numbers, a, b, given, out, scratch, laid
-):
+def energies(t, task, numbers, a, b, given, out, scratch):
     """Energies, unit by unit: each is ROWS queries of an item."""
     queries, hidden = out.shape[1], a.shape[2]
     chunks = (queries + ROWS - 1) // ROWS
     width = (hidden + ALIGNED - 1) // ALIGNED * ALIGNED
     mask, masked = carray(pointer(t[MASK], np.uint8(0)), (1,)), t[MASK] != 0
-    steps, known = (t[BY_ITEM], t[BY_QUERY], t[BY_KEY]), t[TABLE] != 0
+    steps = t[BY_ITEM], t[BY_QUERY], t[BY_KEY]
     zero = a.dtype.type(0)
     for n in range(scratch.shape[0]):
         scratch[n] = zero
@@ -223,26 +186,7 @@ def energies(  # noqa: PLR0913 - compiled
         stop = min(start + ROWS, queries)
         first = n * steps[0] + start * steps[1]
         parts = rows, sums, ends, rest, line
-        table = laid[n] if known else own
         _some_energies(
-            a[n, start:stop], b[n], v, masked, mask, first, steps, numbers, parts, table, known,
+            a[n, start:stop], b[n], v, masked, mask, first, steps, numbers, parts, own,
             out[n, start:stop],
         )  # fmt: skip
-
-
-@njit(**EXACT)
-def tables(t, task, numbers, b, scratch, laid):
-    """Tables, unit by unit: each is an item."""
-    zero, width = b.dtype.type(0), (b.shape[2] + ALIGNED - 1) // ALIGNED * ALIGNED
-    for n in range(scratch.shape[0]):
-        scratch[n] = zero
-    line, at = cut(scratch, 0, 1, width)
-    ends, at = cut(scratch, at, 4, width)
-    while True:
-        unit = draw(pointer(task, np.int64(0)))
-        if unit >= t[UNITS]:
-            return
-        made = laid[unit]
-        for n in range(made.shape[0]):
-            made[n] = zero
-        _table(b[unit], numbers, line, ends, made)

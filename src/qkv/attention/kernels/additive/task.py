@@ -35,17 +35,15 @@ ALIGNED = 16
     TO_A,
     TO_B,
     TO_V,
-    TABLE,
-    TABLE_SIZE,
-) = range(22)
-SLOTS = 22
+) = range(20)
+SLOTS = 20
 """Where each number of a task stands.
 
 UNIT: the next unit of work, HELPER: the next thread; both are counted up. Addresses: A [ITEMS,
 QUERIES, HIDDEN], B [ITEMS, KEYS, HIDDEN], V [HIDDEN], ENERGY, or its gradient, [ITEMS, QUERIES,
 KEYS], TO_A and TO_B as A and B, TO_V [ITEMS, HIDDEN]. MASK: of bytes, 1 = may meet, with the steps
-BY_ITEM, BY_QUERY and BY_KEY; 0 where there is none. TABLE [ITEMS, TABLE_SIZE]: the keys'
-exponentials, made before; 0 where they are not. SCRATCH: SIZE numbers for each thread.
+BY_ITEM, BY_QUERY and BY_KEY; 0 where there is none. SCRATCH: SIZE numbers for each
+thread.
 """
 
 

@@ -11,16 +11,15 @@ in Python on tensors of the CPU: that is how they are tested.
 from __future__ import annotations
 
 import math
-import os
 from functools import cache
 from importlib import import_module
-from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from qkv.attention.kernels.additive import absence
 from qkv.attention.kernels.additive.ranges import LIMITS, middle
 from qkv.attention.scores.score import tanh_energies
 
@@ -82,17 +81,12 @@ class _Sides(NamedTuple):
 @cache
 def absent() -> str | None:
     """Say why the kernels cannot be used; None if they can. Found out once, at first use."""
-    if os.environ.get("QKV_TRITON") == "0":
-        return "Triton, which QKV_TRITON=0 switches off"
-    if find_spec("triton") is None:
-        return "without Triton (pip install 'qkv[gpu]')"
-    try:
-        if not (torch.cuda.is_available() or _interpreted()):
-            return "without a GPU"
-        agrees = _agrees()
-    except Exception as failure:  # a broken installation must not stop who can do without
-        return f"with a Triton that fails: {failure}"
-    return None if agrees else "with a Triton whose results are not those of the reference"
+    lacking = absence.lacking("triton", "QKV_TRITON", "Triton", "gpu")
+    return lacking or absence.wrong("Triton", _agrees, _no_device)
+
+
+def _no_device() -> str | None:
+    return None if torch.cuda.is_available() or _interpreted() else "without a GPU"
 
 
 def energies(
@@ -369,7 +363,4 @@ def _agrees() -> bool:
         mine, log_normalizer, _ = forward(inputs, value, False)
         mean = (g * mine).sum(-1)
         back = backward(inputs, value, log_normalizer, mean, g, None)
-    return all(
-        bool((x - y).abs().max() < 1e-4 * (1 + y.abs().max()))
-        for x, y in zip((mine, *back), (context.detach(), *found), strict=True)
-    )
+    return absence.close((mine, *back), (context.detach(), *found))
