@@ -13,6 +13,7 @@ from qkv.data import Pairs, encode_pairs
 from qkv.evaluate import AlignmentError, Evaluation, Gold, aer, evaluate
 from qkv.explain import align_words
 from qkv.run import Run
+from qkv.training.labels import refuse_unknown
 from qkv.training.objective import objective_of
 from qkv.training.validate import cross_entropy
 
@@ -24,8 +25,15 @@ def measure(
     *,
     search: SearchConfig | None = None,
     by_length: bool = False,
+    by_label: bool = False,
 ) -> tuple[list[str], Evaluation]:
-    """Ask the model about the pairs' sources, and return its outputs and their scores."""
+    """Ask the model about the pairs' sources, and return its outputs and their scores.
+
+    Raises:
+        ValueError: a model of labels was trained without one that a pair has.
+    """
+    if run.network.predicts != "sequence":
+        refuse_unknown(run.target, pairs)
     bar = tqdm(total=len(pairs), unit=" sources", leave=False, disable=not sys.stderr.isatty())
     with bar:
         outputs = objective_of(run.network).outputs(
@@ -37,7 +45,7 @@ def measure(
         )
     references = [list(pair.references) for pair in pairs]
     sources = pairs.sources if by_length else None
-    return outputs, evaluate(outputs, references, metrics, sources)
+    return outputs, evaluate(outputs, references, metrics, sources, by_label=by_label)
 
 
 def perplexity(run: Run, pairs: Pairs) -> float:

@@ -72,15 +72,28 @@ def check_labels(task: Labelled, predicts: str) -> None:
         )
     for name, examples in (("training", task.train), ("dev", task.dev)):
         _check_numbers(name, examples, predicts)
-    unknown = np.flatnonzero(task.dev.target.flat == UNK)
-    if len(unknown):
-        example = int(np.searchsorted(task.dev.target.offsets, unknown[0], side="right")) - 1
-        pair = task.dev_pairs[int(task.dev.kept[example])]
-        missing = next(label for label in pair.target.split() if label not in known)
+    refuse_unknown(task.target, task.dev_pairs)
+
+
+def refuse_unknown(target: Side, pairs: Sequence[Pair]) -> None:
+    """Refuse labels that the training data did not have: no model of it can give them.
+
+    Raises:
+        ValueError: there are some; the first one is named.
+    """
+    known = target.vocabulary.symbols[len(SPECIALS) :]
+    unknown = [
+        (label, pair.line)
+        for pair in pairs
+        for label in pair.target.split()
+        if label not in target.vocabulary
+    ]
+    if unknown:
+        label, line = unknown[0]
         raise ValueError(
-            f"the dev label {missing!r} (line {pair.line}) is none of the {len(known)} of the "
-            f"training data ({shown(known)}); {len(unknown)} dev labels are not: give training "
-            "texts with them, or leave these lines out"
+            f"the label {label!r} (line {line}) is none of the {len(known)} of the training data "
+            f"({shown(known)}), so it can never be right ({len(unknown)} labels are like this); "
+            "train on texts with it, or leave its lines out"
         )
 
 
