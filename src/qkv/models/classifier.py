@@ -49,7 +49,7 @@ class Classifier(Labeller):
             weights = self.pooling(annotations, lengths)
         weights = torch.where(real_words(annotations, lengths), weights, 0)
         context = (weights.unsqueeze(1) @ annotations).squeeze(1)
-        return Decision(self.output(self.dropout(context)), weights)
+        return Decision(self.output(context), weights)
 
     def forward(
         self, tokens: Int[Tensor, "batch words"], lengths: Int[Tensor, " batch"]

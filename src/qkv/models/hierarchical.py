@@ -45,7 +45,7 @@ class Hierarchical(Labeller):
     """A hierarchical attention network: words to sentences, sentences to a text.
 
         h_i = encoder(E x_i),   alpha_i = normalize(score(u_w, h_i)),   s_i = sum_t alpha_it h_it
-        g = encoder'(s),   beta = normalize(score(u_s, g)),   p(y | x) = softmax(W sum_i beta_i g_i)
+        g = encoder(s),   beta = normalize(score(u_s, g)),   p(y | x) = softmax(W sum_i beta_i g_i)
 
     A sentence ends after a token of `model.sentence_ends` (several side by side end it once), or
     with the text. The attention of a word is alpha_it beta_i, its share of the text.
@@ -106,7 +106,7 @@ class Hierarchical(Labeller):
         context = (beta.unsqueeze(1) @ sentences).squeeze(1)
         shares = alpha[cut.rows.gather(1, cut.index), cut.place]
         shares = torch.where(real_words(tokens, lengths), shares, 0)
-        return self.output(self.dropout(context)), Levels(shares, beta, cut)
+        return self.output(context), Levels(shares, beta, cut)
 
     def rows(
         self, decision: Decision, lengths: Int[Tensor, " batch"]

@@ -52,7 +52,7 @@ class Tagger(Labeller):
         real = real_words(annotations, lengths)
         weights = torch.where(real.unsqueeze(1) & real.unsqueeze(2), weights, 0)
         states = torch.cat([annotations, weights @ annotations], dim=-1)
-        return Decision(self.output(self.dropout(states)), weights)
+        return Decision(self.output(states), weights)
 
     def forward(
         self, tokens: Int[Tensor, "batch words"], lengths: Int[Tensor, " batch"]
