@@ -49,12 +49,11 @@ PEERS = {
     ),
     "fairseq": Peer(
         needs=(
-            TORCH, "setuptools<81", "wheel", "cython", "numpy<3", "cffi", "regex", "bitarray",
-            "tqdm", "sacrebleu==2.6.0", "packaging",
+            TORCH, "setuptools<81", "numpy<3", "cffi", "cython", "regex", "bitarray", "tqdm",
+            "sacrebleu==2.6.0", "packaging",
         ),
         alone=("fairseq==0.12.2", "hydra-core<1.1", "omegaconf<2.1",
-               "antlr4-python3-runtime==4.8", "pyyaml", "scikit-learn", "scipy", "joblib",
-               "threadpoolctl"),
+               "antlr4-python3-runtime==4.8", "pyyaml"),
         imports="fairseq.models",
     ),
     "ctranslate2": Peer(
