@@ -5,8 +5,8 @@
 
 Sizes: (a) a recurrent model of 12 M parameters, (b) and (c) Transformers of 9.4 M and 2.3 M (see
 peers/opennmt.py). Tokens are real target tokens, without pads. Programs are started once and then
-work in turn. A peer that is not there (peers/install.py), or that ends, is left out, and the result
-says why; what the others did stays.
+work in turn. A peer that is not there (peers/install.py), or that ends, is left out, and the
+result says why; what the others did stays.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from peers.prepare import prepare
 from report import RESULTS, result, save
 from work import limit, of_search, of_training
 
-HERE = Path(__file__).parent
+HERE = Path(__file__).resolve().parent
 RECIPES = {"a": "speed-rnnsearch", "c": "speed-transformer"}
 OURS = {"qkv": "float32", "qkv, bfloat16 products": "bfloat16"}
 SHAPES = 0.05  # the share by which parameters may differ: vocabularies are not cut alike
@@ -129,6 +129,8 @@ def training_of(
 
 def same_size(parameters: dict[str, int]) -> None:
     """Refuse models that are not of one size."""
+    if not parameters:
+        raise ValueError("no program could be started")
     low, high = min(parameters.values()), max(parameters.values())
     if high > (1 + SHAPES) * low:
         raise ValueError(f"not the same work, parameters differ: {parameters}")
@@ -233,7 +235,7 @@ def main() -> None:
     said = parser.parse_args()
     torch.set_num_threads(said.threads)
     prepare(said.data, said.work / "data")
-    rates, skipped = limits(said.threads), []
+    rates, skipped = limits(), []
     rows = {"training": training, "decoding": decoding}[said.what](said, rates, skipped)
     for reason in skipped:
         print(reason, file=sys.stderr)

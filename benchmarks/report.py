@@ -166,7 +166,9 @@ def growth_table(result: dict) -> str:
         cells = [number(values[n]) if n in values else "" for n in lengths]
         last = {"median": curve["values"][-1], "limit": curve["limit"], "bound": curve["bound"]}
         cells += [f"{curve['exponent']:.2f}", of_limit(last | {"unit": curve["unit"]})]
-        lines.append(f"| {curve['task']}, {curve['unit']} | {curve['way']} | {' | '.join(cells)} |")
+        lines.append(
+            f"| {curve['task']}, {curve['unit']} | {curve['way']} | {' | '.join(cells)} |"
+        )
     return "\n".join(lines)
 
 

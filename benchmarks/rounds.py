@@ -70,8 +70,8 @@ def summary(values: Sequence[float]) -> dict[str, float]:
 
 
 def slope(lengths: Sequence[int], values: Sequence[float]) -> float:
-    """Return k of value ~ length^k, by least squares over the longer half."""
-    points = [(math.log(n), math.log(v)) for n, v in zip(lengths, values, strict=True)][-3:]
+    """Return k of value ~ length^k, by least squares."""
+    points = [(math.log(n), math.log(v)) for n, v in zip(lengths, values, strict=True)]
     x, y = (sum(axis) / len(points) for axis in zip(*points, strict=True))
     return sum((a - x) * (b - y) for a, b in points) / sum((a - x) ** 2 for a, _ in points)
 
