@@ -47,10 +47,15 @@ def alternate(
     least: float = 0.02,
     clock: Callable[[], float] = time.perf_counter,
 ) -> dict[str, list[float]]:
-    """Return seconds a call, round by round; each way repeats for `least` seconds a round."""
-    repeats = {}
+    """Return seconds a call, round by round; each way repeats for `least` seconds a round.
+
+    The first call of each is not counted. With least=0 each way is called once a round.
+    """
+    repeats = dict.fromkeys(ways, 1)
     for name, way in ways.items():
         way()
+        if not least:
+            continue
         begin = clock()
         way()
         repeats[name] = max(1, math.ceil(least / max(clock() - begin, 1e-7)))
