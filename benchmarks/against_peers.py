@@ -172,7 +172,7 @@ def decoding(said: argparse.Namespace, rates: dict, skipped: list[str]) -> list[
         ]
         in_turn(programs, asked, 1, skipped)  # the first calls warm up
         found = in_turn(programs, asked, said.rounds, skipped)
-        same_lengths(found)
+        found = {name: one for name, one in found.items() if right_lengths(name, one, skipped)}
         matrices, source = matrices_of(programs), mean_length(said.work / "data/test.en")
         return [
             {"task": f"batch {one['batch']}, beam {one['beam']}", "way": name}
@@ -210,12 +210,13 @@ def ctranslate(said: argparse.Namespace, skipped: list[str]) -> dict[str, Way]:
     return found
 
 
-def same_lengths(found: dict[str, list[list[dict]]]) -> None:
+def right_lengths(name: str, requests: list[list[dict]], skipped: list[str]) -> bool:
     """Refuse translations that are not of the length that was asked for."""
-    for name, requests in found.items():
-        for answer in (one for answers in requests for one in answers):
-            if (answer["shortest"], answer["longest"]) != (LENGTH, LENGTH):
-                raise ValueError(f"not the same work, {name} wrote {answer['first']}")
+    for answer in (one for answers in requests for one in answers):
+        if (answer["shortest"], answer["longest"]) != (LENGTH, LENGTH):
+            skipped.append(f"{name}: refused, not the same work: it wrote {answer['first']}")
+            return False
+    return True
 
 
 def main() -> None:
