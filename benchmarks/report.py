@@ -222,9 +222,10 @@ def line(
     points = zip(curve["lengths"], curve["values"], strict=True)
     path = " ".join(f"{x(n):.1f},{y(v):.1f}" for n, v in points)
     said = escape(f"{curve['way']}, T^{curve['exponent']:.2f}")
+    end = f'x="{x(curve["lengths"][-1]) + 4:.0f}" y="{named:.0f}"'
     return [
         f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="1.5"/>',
-        f'<text x="{x(curve["lengths"][-1]) + 4:.0f}" y="{named:.0f}" fill="{colour}">{said}</text>',
+        f'<text {end} fill="{colour}">{said}</text>',
     ]
 
 
