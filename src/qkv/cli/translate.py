@@ -181,10 +181,10 @@ def write_figures(run: Run, outputs: list[Translation], paths: list[Path]) -> No
     """Write the pages and pictures that were asked for, and say where."""
     if not paths:
         return
-    from qkv.figures import figures_of
+    from qkv.figures import alignment_of, figure_of
     from qkv.view import save
 
-    figures = figures_of(run, outputs)
     for path in paths:
-        for written in save(figures, path):
+        draw = alignment_of if path.suffix == ".html" else figure_of
+        for written in save([draw(run, output) for output in outputs], path):
             print(f"qkv translate: wrote {written}", file=sys.stderr)
