@@ -18,6 +18,14 @@ from view_pages import tip
 pytest.importorskip("jupyterlab", reason="the extra dev is not installed")
 pytest.importorskip("anywidget", reason="the extra qkv[notebook] is not installed")
 
+OPTIONS = (
+    "--no-browser",
+    "--allow-root",
+    "--port=0",
+    "--ServerApp.ip=127.0.0.1",
+    "--IdentityProvider.token=secret",
+    "--LabApp.news_url=",
+)
 WAIT = 120_000  # ms: the first start of a kernel imports torch on a busy machine
 SETUP = """import numpy as np
 from qkv.view import show
@@ -55,9 +63,7 @@ def lab(tmp_path_factory) -> Iterator[str]:
     log = folder / "log"
     with log.open("w") as told:
         process = subprocess.Popen(
-            [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", "--port=0"]
-            + ["--ServerApp.ip=127.0.0.1", "--IdentityProvider.token=secret"]
-            + [f"--ServerApp.root_dir={folder}", "--LabApp.news_url="],
+            [sys.executable, "-m", "jupyterlab", *OPTIONS, f"--ServerApp.root_dir={folder}"],
             env=os.environ | {name: str(folder / name.lower()) for name in homes},
             stderr=told,
         )
