@@ -80,4 +80,4 @@ def planted(model: nn.Module, count: int = 40, seed: int = 1, end: bool = True) 
         words = random.choice(np.arange(FIRST + 2, WORDS), random.integers(4, 9), replace=False)
         words[random.integers(len(words))] = FIRST + label
         sequences.append([*words.tolist(), *([2] if end else [])])
-    return Subject(model, sequences, labels, CLASSES, tokens_per_batch=97)
+    return Subject(model, sequences, labels, CLASSES, tokens_per_batch=997)

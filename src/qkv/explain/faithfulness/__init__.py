@@ -55,12 +55,12 @@ TESTS = {
         "frozen:frozen", "is a model as good whose attention was never trained?", trains=True
     ),
     "seeds": Test("seeds:test", "do models of other seeds have the same weights?", trains=True),
-    "mlp": Test("mlp:test", "do the weights help a model that sees no context?", trains=True),
     "adversarial-model": Test(
         "adversarial_model:test",
         "can a model learn the same outputs with other weights?",
         trains=True,
     ),
+    "mlp": Test("mlp:test", "do the weights help a model that sees no context?", trains=True),
 }
 
 

@@ -6,9 +6,9 @@ As in their code: k = 5 rows of logits an example, drawn from N(0, 3^2); 500 upd
 amsgrad and rate 0.01; the loss of a row is -JSD + 500 max(0, TVD - epsilon), less the mean JSD
 between the rows. All examples of a batch go together.
 
-Differs from the paper: the best row of the whole way that is within epsilon counts, not that at its
-end: the end swings about the border, and their code then takes what is within 0.05. That reading is
-given too (`as_published`), and it is what the published histograms show.
+Differs from the paper: the best row of the whole way that is within epsilon counts, not the last:
+the last ones swing about the border, which is why the authors' code then takes what is within
+0.05. That reading is given too (`as_published`); it is what the published histograms show.
 """
 
 from __future__ import annotations
@@ -99,7 +99,7 @@ def adversaries(subject: Subject, batch: Batch, settings: Settings) -> Adversari
         annotations.repeat_interleave(count, 0),
         batch.lengths.repeat_interleave(count, 0),
         softmax(own).unsqueeze(1),
-        own.attention.float().unsqueeze(1),
+        own.attention.unsqueeze(1),
         batch.real.unsqueeze(1),
     )
     draws = subject.draws("adversarial", batch.rows[0])

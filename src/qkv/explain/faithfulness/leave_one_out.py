@@ -1,6 +1,6 @@
 """Attention against leaving a word out (Jain and Wallace 2019, section 4.1).
 
-    d_t = TVD(y(x without word t), y(x)),   tau = Kendall(alpha, d)
+d_t = TVD(y(x without word t), y(x)),   tau = Kendall(alpha, d)
 """
 
 from __future__ import annotations

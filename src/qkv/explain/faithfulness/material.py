@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
+
+from torch import nn
 
 from qkv.explain.faithfulness.subject import Explained, Subject
 
@@ -32,24 +34,55 @@ class Settings:
     """Of the diagnostic MLP and of the adversarial model."""
 
 
+Attention = Literal["own", "uniform", "frozen"]
+
+
+class Trainable(Explained, Protocol):
+    """A model that can be trained."""
+
+    def parameters(self) -> Iterator[nn.Parameter]:
+        """Its parameters."""
+
+    def train(self, mode: bool = True) -> Any:
+        """Switch dropout on or off."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Its parameters by name."""
+
+    def load_state_dict(self, state: dict[str, Any]) -> Any:
+        """Take them."""
+
+
 class Retrain(Protocol):
     """Trains the model of the run again, as its config says, in a folder of its own."""
 
-    def __call__(self, name: str, seed: int, attention: Literal["own", "uniform", "frozen"]) -> (
-        Explained
-    ):
-        """Return the trained model, in eval mode."""
+    def __call__(self, seed: int, attention: Attention) -> Explained:
+        """Return the trained model, in eval mode.
+
+        attention: trained like the rest (own), or kept where it starts: at equal weights
+            (uniform), or at random parameters (frozen).
+        """
+
+
+class Build(Protocol):
+    """Builds an untrained model of the run's config."""
+
+    def __call__(self, seed: int, *, context: bool) -> Trainable:
+        """Return it; without context its encoder reads each word by itself."""
 
 
 @dataclass(frozen=True)
 class Learning:
-    """What the tests that train need: more examples, and a way to train."""
+    """What the tests that train need: more examples, and models to train.
+
+    learned: models that one test has trained and another reads, by name.
+    """
 
     train: Subject
     dev: Subject
     retrain: Retrain
-    fresh: Callable[[int], Explained]
-    """Build an untrained model of the run's config, with a seed."""
+    build: Build
+    learned: dict[str, Explained] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

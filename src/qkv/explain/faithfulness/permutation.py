@@ -86,7 +86,9 @@ def exchanged(subject: Subject) -> Floats:
     return tvd(outputs[order], outputs[order.roll(1)]).numpy()
 
 
-def permuted(weights: Weights, real: Bool[Tensor, "batch time"], draws: torch.Generator) -> Weights:
+def permuted(
+    weights: Weights, real: Bool[Tensor, "batch time"], draws: torch.Generator
+) -> Weights:
     """Shuffle each row's weights over its real positions."""
     keys = torch.rand(weights.shape, generator=draws).to(weights.device)
     order = keys.masked_fill(~real, 2.0).argsort(1)

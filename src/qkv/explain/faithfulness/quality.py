@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -17,15 +19,17 @@ def correct(probabilities: Floats, labels: NDArray[np.int64]) -> Floats:
     return (probabilities.argmax(1) == labels).astype(np.float64)
 
 
-def f1(probabilities: Floats, labels: NDArray[np.int64]) -> float:
-    """Return the F1 of class 1 where there are two, as both papers have it; else the macro F1."""
-    predicted, classes = probabilities.argmax(1), probabilities.shape[1]
-    found = []
-    for number in (1,) if classes == 2 else range(classes):
+def f1(
+    probabilities: Floats, labels: NDArray[np.int64], classes: Sequence[str]
+) -> dict[str, float]:
+    """Return the F1 of each class by its name, and their mean as `macro`."""
+    predicted = probabilities.argmax(1)
+    found = {}
+    for number, name in enumerate(classes):
         hits = ((predicted == number) & (labels == number)).sum()
         named = (predicted == number).sum() + (labels == number).sum()
-        found.append(2 * hits / named if named else 0.0)
-    return float(np.mean(found))
+        found[name] = float(2 * hits / named) if named else 0.0
+    return found | {"macro": float(np.mean(list(found.values())))}
 
 
 def read_loss(loss: Estimate, without: str) -> tuple[Reading, str]:

@@ -64,7 +64,9 @@ class Batch(NamedTuple):
     @property
     def real(self) -> Bool[Tensor, "batch time"]:
         """True where a token stands, not a pad."""
-        return torch.arange(self.tokens.shape[1], device=self.tokens.device) < self.lengths[:, None]
+        return (
+            torch.arange(self.tokens.shape[1], device=self.tokens.device) < self.lengths[:, None]
+        )
 
 
 class Seen(NamedTuple):
@@ -88,7 +90,7 @@ class Subject:
     classes: tuple[str, ...]
     tokens_per_batch: int = 2048
     seed: int = 1
-    device: torch.device = torch.device("cpu")
+    device: str = "cpu"
 
     def __post_init__(self) -> None:
         if len(self.sequences) < 2:
@@ -134,7 +136,7 @@ class Subject:
         return np.array([weights.max() for weights in self.seen.attention])
 
 
-def padded(sequences: Sequence[Sequence[int]], rows: list[int], device: torch.device) -> Batch:
+def padded(sequences: Sequence[Sequence[int]], rows: list[int], device: str) -> Batch:
     """Return sequences as a batch; `rows` says which examples they are."""
     lengths = torch.tensor([len(one) for one in sequences])
     tokens = torch.full((len(sequences), int(lengths.max())), PAD)
@@ -159,4 +161,4 @@ def see(model: Explained, subject: Subject) -> Seen:
 
 def softmax(decision: Decision) -> Float[Tensor, "batch classes"]:
     """Return a decision's probabilities."""
-    return decision.logits.float().softmax(-1)
+    return decision.logits.softmax(-1)

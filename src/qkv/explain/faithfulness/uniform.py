@@ -30,8 +30,8 @@ def test(material: Material, tell: Tell) -> list[Finding]:
     moved = tvd(torch.from_numpy(equal), torch.from_numpy(subject.seen.probabilities)).numpy()
     facts = {
         "accuracy": estimate(own, subject.seed).json(),
-        "f1": f1(subject.seen.probabilities, subject.labels),
-        "f1_with_equal_weights": f1(equal, subject.labels),
+        "f1": f1(subject.seen.probabilities, subject.labels, subject.classes),
+        "f1_with_equal_weights": f1(equal, subject.labels, subject.classes),
         "tvd": estimate(moved, subject.seed).json(),
     }
     return [
