@@ -11,6 +11,13 @@ from qkv.config.slots import of_a_labeller, of_one_query
 
 ENCODERS = ("lstm", "gru", "rnn", "transformer", "projection")
 
+METRICS = {
+    "classifier": ("accuracy", "f1-macro"),
+    "hierarchical": ("accuracy", "f1-macro"),
+    "tagger": ("token-accuracy", "f1-macro"),
+}
+"""What each kind is measured with where nothing else is asked for."""
+
 
 def _check_encoder(encoder: str, heads: int, feedforward: int, layers: int) -> None:
     """Refuse an unknown encoder, and keys that it does not have."""

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from qkv.config.attention import AttentionConfig
 from qkv.config.kinds import STRICT, Count, Natural, Share
-from qkv.config.labellers import ClassifierConfig, HierarchicalConfig, TaggerConfig
+from qkv.config.labellers import METRICS, ClassifierConfig, HierarchicalConfig, TaggerConfig
 from qkv.config.slots import of_a_recurrent_model
 
 
@@ -259,3 +259,8 @@ MODEL_CONFIGS: dict[str, type[AnyModelConfig]] = {
     "hierarchical": HierarchicalConfig,
     "tagger": TaggerConfig,
 }
+
+
+def usual_metrics(model: AnyModelConfig) -> tuple[str, ...]:
+    """Return what a model is measured with where nothing else is asked for."""
+    return METRICS.get(model.kind, ("bleu", "chrf"))

@@ -101,7 +101,7 @@ def refuse_others(run: Run) -> None:
     Raises:
         ValueError: it does not; says what there is for it.
     """
-    if not isinstance(run.model, Classifier):
+    if not isinstance(run.network, Classifier):
         raise ValueError(
             f"these tests are of models that give a text one label by one row of weights "
             f'(model.kind = "classifier"), and this run is a {run.config.model.kind}; what it '
@@ -115,7 +115,7 @@ def subject_of(run: Run, pairs: Pairs, seed: int, tokens_per_batch: int) -> Subj
     Raises:
         ValueError: a label is none that the model knows, or a text has no word.
     """
-    assert isinstance(run.model, Classifier)
+    assert isinstance(run.network, Classifier)
     labels, sequences = [], []
     for pair in pairs:
         ids, (label, *more) = run.source.ids(pair.source), [*run.target.ids(pair.target), 0]
@@ -129,13 +129,13 @@ def subject_of(run: Run, pairs: Pairs, seed: int, tokens_per_batch: int) -> Subj
         labels.append(label - len(SPECIALS))
         sequences.append(list(map(int, ids)))
     return Subject(
-        run.model,
+        run.network,
         sequences,
         np.array(labels),
         run.target.vocabulary.symbols[len(SPECIALS) :],
         tokens_per_batch,
         seed,
-        str(next(run.model.parameters()).device),
+        str(next(run.network.parameters()).device),
     )
 
 

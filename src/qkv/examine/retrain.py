@@ -77,5 +77,5 @@ def _pooling(model: nn.Module) -> nn.Module:
 def _model(run: Run, config: Config) -> Classifier:
     assert isinstance(config.model, ClassifierConfig)
     sizes = len(run.source.vocabulary), len(run.target.vocabulary)
-    place = next(run.model.parameters()).device
+    place = next(run.network.parameters()).device
     return Classifier(config.model, *sizes).to(place)

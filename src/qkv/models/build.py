@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
 from qkv.config import ModelConfig, TransformerConfig
 from qkv.models.classifier import Classifier
 from qkv.models.hard import Hard
-from qkv.models.labeller import Labeller
 from qkv.models.luong import Luong
-from qkv.models.model import EncoderDecoder, Model
+from qkv.models.model import Model
 from qkv.models.ntm import NTM
 from qkv.models.rnnenc import RNNenc
 from qkv.models.rnnsearch import RNNsearch
 from qkv.models.tagger import Tagger
 from qkv.models.transformer import Transformer
 
-MODELS: dict[str, Callable[[Any, int, int], EncoderDecoder]] = {
+MODELS: dict[str, type[Model]] = {
     "rnnenc": RNNenc,
     "rnnsearch": RNNsearch,
     "luong": Luong,
@@ -26,7 +22,7 @@ MODELS: dict[str, Callable[[Any, int, int], EncoderDecoder]] = {
     "ntm": NTM,
 }
 
-LABELLERS: dict[str, Callable[[Any, int, int], Labeller]] = {
+LABELLERS: dict[str, type[Model]] = {
     "classifier": Classifier,
     "tagger": Tagger,
 }
@@ -44,3 +40,9 @@ def build_model(
         assert isinstance(model, Transformer)
         model.share_embeddings()
     return model
+
+
+def predicts(config: ModelConfig) -> str:
+    """Return what the model of a config says of a source; see `Model.predicts`."""
+    said: str = (MODELS | LABELLERS)[config.kind].predicts
+    return said
