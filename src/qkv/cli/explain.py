@@ -68,6 +68,11 @@ def run(words: list[str]) -> int:
     refuse_others(loaded)
     pairs = load_pairs(config.data, arguments.split)
     long = [p for p in pairs if len(loaded.source.ids(p.source)) >= arguments.shortest]
+    if not long:
+        raise ValueError(
+            f"no text of {arguments.split} has {arguments.shortest} tokens or more "
+            f"(--shortest {arguments.shortest})"
+        )
     pairs = Pairs(tuple(long[: arguments.limit or len(long)]), pairs.report)
     if arguments.train:
         print(f"qkv explain: {_warning(arguments, names)}", file=sys.stderr)
