@@ -69,7 +69,7 @@ def test_the_report_is_json_and_a_table_with_all_that_a_reader_must_know():
     }  # fmt: skip
     assert "95%" in tree["interval"] and "bootstrap" in tree["interval"]
     said = str(report())
-    for part in ("0.250 [0.200, 0.300]", "n 4", "It may be.", "no proof"):
+    for part in ("0.250 [0.200, 0.300]", "mean [95 %]", "It may be.", "no proof"):
         assert part in said
 
 

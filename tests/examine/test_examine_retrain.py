@@ -159,7 +159,7 @@ def test_the_diagnostic_has_every_guide_the_adversary_too(report):
 
 def test_an_adversary_that_is_not_paid_for_other_weights_learns_the_outputs(run, tmp_path):
     pairs = load_pairs(run.config.data, "test")
-    settings = Settings(divergence=0.0, epochs=50)
+    settings = Settings(divergence=0.0, epochs=30)
     report = examine(run, pairs, ["adversarial-model"], settings=settings, folder=tmp_path)
     assert report.findings[0].facts["tvd_of_the_outputs"]["mean"] < 0.2
 

@@ -9,8 +9,8 @@ from typing import Any
 from qkv.explain.faithfulness.finding import LEVEL, RESAMPLES, Finding
 from qkv.explain.faithfulness.verdict import CAUTION, Verdict, judge
 
-HEAD = ("test", "measured on each example", "mean [95 %]", "sd", "n", "baseline [95 %]", "says")
-SIGNS = {"for": "for", "against": "against", "open": "open"}
+HEAD = ("test", "measured on each example", "mean [95 %]", "sd", "n", "baseline [95 %]", "reading")
+SHORT = [HEAD[0], *HEAD[2:]]
 
 
 @dataclass(frozen=True)
@@ -47,21 +47,22 @@ class Report:
                 f"{one.value.deviation:.3f}",
                 f"{one.value.n:,}",
                 f"{one.baseline} ({one.chance})",
-                SIGNS[one.reading],
+                one.reading,
             ]
             for one in self.findings
         ]
 
     def __str__(self) -> str:
-        lines = [title(self.about), ""]
-        for one in self.findings:
-            lines += [
-                f"{one.test} ({one.reading})",
-                f"  {one.measure}: {one.value}, sd {one.value.deviation:.3f}, n {one.value.n:,}",
-                f"  {one.chance}: {one.baseline}",
-                f"  {one.says}",
-            ]
-        return "\n".join([*lines, "", self.verdict.says, CAUTION])
+        shown = [SHORT, *([row[0], *row[2:]] for row in self.rows())]
+        widths = [max(map(len, column)) for column in zip(*shown, strict=True)]
+        table = [
+            "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+            for row in shown
+        ]
+        said = [f"{one.test}: {one.measure}.\n  {one.says}" for one in self.findings]
+        return "\n".join(
+            [title(self.about), "", *table, "", *said, "", self.verdict.says, CAUTION]
+        )
 
 
 def title(about: dict[str, Any]) -> str:

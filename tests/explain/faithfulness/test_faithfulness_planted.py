@@ -6,6 +6,8 @@ import pytest
 from planted import Faithful, Ignoring, planted
 
 from qkv.explain.faithfulness import TESTS, Material, Settings
+from qkv.explain.faithfulness.finding import Estimate
+from qkv.explain.faithfulness.permutation import read
 from qkv.explain.faithfulness.verdict import judge
 
 pytest.importorskip("scipy", reason="scipy is not installed (qkv[explain])")
@@ -70,3 +72,12 @@ def test_a_verdict_needs_all_deciding_tests_to_agree(findings):
     assert judge([good["gradient"], bad["adversarial"]]).kind == "mixed"
     assert judge([bad["gradient"], bad["adversarial"]]).kind == "unfaithful"
     assert judge([]).kind == "mixed"
+
+
+def test_even_weights_that_may_change_places_are_not_called_ignored():
+    """Random weights tell whether the output depends on weights at all."""
+    still, moved = (Estimate(mean, 0.0, 9, mean, mean) for mean in (0.001, 0.1))
+    assert read(still, still, moved, 0.01)[0] == "against"
+    assert read(still, moved, moved, 0.01)[0] == "open"
+    assert read(moved, moved, moved, 0.01)[0] == "for"
+    assert read(moved, moved, Estimate(0.9, 0.0, 9, 0.9, 0.9), 0.01)[0] == "open"

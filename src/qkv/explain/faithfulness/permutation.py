@@ -47,7 +47,7 @@ def test(material: Material, tell: Tell) -> list[Finding]:
     values, random = np.median(moved, 0), np.median(drawn, 0)
     value, baseline = estimate(values, subject.seed), estimate(random, subject.seed)
     scale = estimate(exchanged(subject), subject.seed)
-    reading, says = read(value, scale, settings.epsilon)
+    reading, says = read(value, baseline, scale, settings.epsilon)
     facts = {
         "permutations": settings.permutations,
         "share_of_decisions_flipped": estimate(flipped, subject.seed).json(),
@@ -62,12 +62,23 @@ def test(material: Material, tell: Tell) -> list[Finding]:
     ]  # fmt: skip
 
 
-def read(value: Estimate, scale: Estimate, epsilon: float) -> tuple[Reading, str]:
-    """Say what a mean change means, beside that to another example's output."""
-    if value.high <= epsilon:
+def read(
+    value: Estimate, random: Estimate, scale: Estimate, epsilon: float
+) -> tuple[Reading, str]:
+    """Say what a mean change means, beside that by random weights and to another's output.
+
+    Weights that are nearly equal may change places without effect although the output depends on
+    them: only if random weights do not move it either, it does not.
+    """
+    if value.high <= epsilon and random.high <= epsilon:
         return "against", (
-            f"Which position has which weight does not matter to the output: it moves by no more "
-            f"than {epsilon:g}. The weights cannot explain it."
+            f"Neither permuted nor random weights move the output by more than {epsilon:g}: it "
+            "does not depend on them."
+        )
+    if value.high <= epsilon:
+        return "open", (
+            f"The weights are so even that they may change places: the output moves by no more "
+            f"than {epsilon:g}, though random weights move it by {random.mean:.3f}."
         )
     share = value.mean / scale.mean if scale.mean else float("inf")
     moves = (
