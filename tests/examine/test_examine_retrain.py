@@ -54,6 +54,7 @@ def test_equal_weights_are_equal_for_every_score(score):
     found = model(torch.tensor([[5, 6, 7], [8, 9, 0]]), torch.tensor([3, 2])).attention
     expected = torch.tensor([[1 / 3, 1 / 3, 1 / 3], [1 / 2, 1 / 2, 0]])
     assert_close(found, expected)
+    assert not any(one.requires_grad for one in model.pooling.parameters())
 
 
 def test_trained_with_equal_weights_the_weights_stay_equal_and_the_rest_learns(run, retrainer):

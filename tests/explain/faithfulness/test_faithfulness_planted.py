@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from planted import Faithful, Ignoring, planted
 
@@ -67,11 +69,21 @@ def test_every_finding_has_a_baseline_n_and_an_interval_and_is_plain_json(findin
         assert tree["baseline"]["of"] and tree["says"].endswith(".")
 
 
-def test_a_verdict_needs_all_deciding_tests_to_agree(findings):
-    good, bad = findings["faithful"], findings["ignoring"]
-    assert judge([good["gradient"], bad["adversarial"]]).kind == "mixed"
-    assert judge([bad["gradient"], bad["adversarial"]]).kind == "unfaithful"
-    assert judge([]).kind == "mixed"
+def test_a_verdict_needs_most_tests_and_none_that_disagrees(findings):
+    good, bad = findings["faithful"]["gradient"], findings["ignoring"]["adversarial"]
+    unsure = replace(good, reading="open")
+    for found, kind in (
+        ((good, good, unsure), "faithful"),
+        ((good, unsure), "mixed"),
+        ((good, good, bad), "mixed"),
+        ((bad, bad, unsure), "unfaithful"),
+        ((bad, unsure), "mixed"),
+        ((), "mixed"),
+    ):
+        assert judge(found).kind == kind
+    assert judge((good, unsure, bad)).says.endswith(
+        "explanation: gradient; against it: adversarial; undecided: gradient."
+    )
 
 
 def test_even_weights_that_may_change_places_are_not_called_ignored():

@@ -17,9 +17,10 @@ CAUTION = (
 
 @dataclass(frozen=True)
 class Verdict:
-    """faithful: no test speaks against the weights. ignored: the output does not depend on them.
+    """What may be said.
 
-    mixed: some tests speak for them and some against, or none decides.
+    ignored: the output does not depend on the weights. faithful: most tests speak for them and
+    none against. unfaithful: most speak against them and none for. mixed: all else.
     """
 
     kind: Literal["faithful", "ignored", "unfaithful", "mixed"]
@@ -33,31 +34,26 @@ class Verdict:
 def judge(findings: Sequence[Finding]) -> Verdict:
     """Weigh the findings.
 
-    An output that permuted weights do not move settles the matter: what has no effect explains
-    nothing. Otherwise it takes all deciding tests to agree.
+    An output that neither permuted nor random weights move settles the matter: what has no effect
+    explains nothing.
     """
-    for_, against = ([f.test for f in findings if f.reading == way] for way in ("for", "against"))
+    for_, against, open_ = (
+        [one.test for one in findings if one.reading == way] for way in ("for", "against", "open")
+    )
     if "permutation" in against:
         return Verdict(
             "ignored",
             "The decision does not depend on the attention weights, so they do not explain it.",
         )
-    counted = f"{_names(for_)} speak for the weights, {_names(against)} against"
-    if for_ and not against:
-        return Verdict(
-            "faithful",
-            f"No test here speaks against reading the weights as an explanation; {_names(for_)} "
-            "support it.",
-        )
-    if against and not for_:
-        return Verdict(
-            "unfaithful",
-            f"{_names(against)} speak against reading the weights as an explanation, and none "
-            "for it.",
-        )
-    if not findings or not (for_ or against):
-        return Verdict("mixed", "None of these tests decides on these examples.")
-    return Verdict("mixed", f"The tests disagree: {counted}.")
+    counted = (
+        f"For reading the weights as an explanation: {_names(for_)}; against it: "
+        f"{_names(against)}; undecided: {_names(open_)}."
+    )
+    if 2 * len(for_) > len(findings) and not against:
+        return Verdict("faithful", f"Most tests support the weights as an explanation. {counted}")
+    if 2 * len(against) > len(findings) and not for_:
+        return Verdict("unfaithful", f"Most tests refuse the weights as one. {counted}")
+    return Verdict("mixed", f"The tests together do not settle it. {counted}")
 
 
 def _names(tests: Sequence[str]) -> str:
