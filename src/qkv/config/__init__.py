@@ -19,7 +19,7 @@ from qkv.config.models import (
     TransformerConfig,
 )
 from qkv.config.search import SearchConfig
-from qkv.config.training import ReinforceConfig, TrainingConfig
+from qkv.config.training import GuidedConfig, ReinforceConfig, TrainingConfig
 from qkv.config.whole import Config
 
 __all__ = [
@@ -28,6 +28,7 @@ __all__ = [
     "AttentionConfig",
     "Config",
     "DataConfig",
+    "GuidedConfig",
     "HardConfig",
     "LuongConfig",
     "ModelConfig",

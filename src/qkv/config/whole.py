@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from qkv.config.attention import AttentionConfig
 from qkv.config.data import DataConfig, TextConfig
 from qkv.config.kinds import STRICT
-from qkv.config.models import ModelConfig, RNNsearchConfig
+from qkv.config.models import AnyModelConfig, ModelConfig, RNNsearchConfig
 from qkv.config.search import SearchConfig
 from qkv.config.training import TrainingConfig
 
@@ -39,6 +40,8 @@ class Config:
                     'model.attention.scope = "local-p" lays on what is read; leave it at 0, or '
                     'take scope = "local-m" or "global"'
                 )
+        if self.training.guided.weight:
+            _can_be_guided(model)
         if model.kind == "transformer" and model.positions == "learned":
             longest = self.data.max_length + 1  # and the end symbol
             if longest > model.max_positions:
@@ -47,3 +50,19 @@ class Config:
                     f"positions, but model.max_positions = {model.max_positions}; raise it, lower "
                     'data.max_length, or set model.positions = "sinusoidal"'
                 )
+
+
+def _can_be_guided(model: AnyModelConfig) -> None:
+    """Refuse to guide attention that is not there, or that draws."""
+    if model.kind in ("rnnenc", "ntm"):
+        raise ValueError(
+            f'training.guided.weight guides attention, and model.kind = "{model.kind}" has none; '
+            'leave it out, or take model.kind = "rnnsearch", "luong" or "transformer"'
+        )
+    attentions = [value for value in vars(model).values() if isinstance(value, AttentionConfig)]
+    for attention in attentions:
+        if attention.normalizer in ("hard", "gumbel"):
+            raise ValueError(
+                f'training.guided.weight guides shares, and normalizer = "{attention.normalizer}" '
+                "draws one position; leave one of them out"
+            )

@@ -7,10 +7,13 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 import torch
-from jaxtyping import Int64
+from jaxtyping import Float32, Int64
+from numpy.typing import NDArray
 from torch import Tensor
 
-from qkv.data.examples import Examples, Ragged
+from qkv.data.examples import Examples
+from qkv.data.links import LinkedWords
+from qkv.data.ragged import Ragged
 from qkv.text.vocabulary import BOS, EOS, PAD
 
 
@@ -19,7 +22,8 @@ class Batch:
     """Padded ids; beyond each length stands PAD, and nothing else is PAD.
 
     source ends with EOS; target_in is BOS y1 .. yn, and target_out is y1 .. yn EOS. The lengths
-    count EOS. `indices` are the examples, in the order of the rows.
+    count EOS. `indices` are the examples, in the order of the rows. `wanted` is the attention that
+    the examples' word links ask for (see `LinkedWords`), 0 at EOS and PAD; None without links.
     """
 
     source: Int64[Tensor, "batch source"]
@@ -28,6 +32,7 @@ class Batch:
     target_out: Int64[Tensor, "batch target"]
     target_lengths: Int64[Tensor, " batch"]
     indices: Int64[Tensor, " batch"]
+    wanted: Float32[Tensor, "batch target source"] | None = None
 
     def __len__(self) -> int:
         return len(self.indices)
@@ -35,7 +40,9 @@ class Batch:
     def to(self, device: torch.device | str, *, non_blocking: bool = False) -> Batch:
         """Return the batch on a device."""
         tensors = (getattr(self, field.name) for field in fields(self))
-        return Batch(*(tensor.to(device, non_blocking=non_blocking) for tensor in tensors))
+        return Batch(
+            *(t if t is None else t.to(device, non_blocking=non_blocking) for t in tensors)
+        )
 
 
 def collate(examples: Examples, indices: Sequence[int]) -> Batch:
@@ -53,6 +60,9 @@ def collate(examples: Examples, indices: Sequence[int]) -> Batch:
         target_out=torch.from_numpy(target),
         target_lengths=torch.from_numpy(target_lengths),
         indices=torch.tensor(indices, dtype=torch.long),
+        wanted=None
+        if examples.linked is None
+        else _wanted(examples.linked, indices, target, source),
     )
 
 
@@ -62,6 +72,19 @@ def pad_ids(
     """Return source ids with EOS and padding, and their lengths: the source part of a batch."""
     padded, lengths = _padded(Ragged.of(sequences), range(len(sequences)))
     return torch.from_numpy(padded), torch.from_numpy(lengths)
+
+
+def _wanted(
+    linked: LinkedWords,
+    indices: Sequence[int],
+    target: NDArray[np.int64],
+    source: NDArray[np.int64],
+) -> Float32[Tensor, "batch target source"]:
+    wanted = np.zeros((*target.shape, source.shape[1]), np.float32)
+    for rows, index in zip(wanted, indices, strict=True):
+        own = linked.wanted(index)
+        rows[: own.shape[0], : own.shape[1]] = own
+    return torch.from_numpy(wanted)
 
 
 def _padded(

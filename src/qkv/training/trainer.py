@@ -49,7 +49,12 @@ class Trainer:
             shared=config.text.shared,
         ).to(group.device)
         estimator = build_estimator(self.model, self.settings.reinforce).to(group.device)
-        loss = SequenceLoss(self.model, self.settings.label_smoothing, estimator)
+        loss = SequenceLoss(
+            self.model,
+            self.settings.label_smoothing,
+            estimator,
+            guidance=self.settings.guided.weight,
+        )
         self.parts = Parts(
             self.model,
             estimator,
@@ -142,7 +147,11 @@ class Trainer:
         ):
             with autocast(self.settings.precision, self.group.device):
                 smoothed, plain = self.loss(
-                    batch.source, batch.source_lengths, batch.target_in, batch.target_out
+                    batch.source,
+                    batch.source_lengths,
+                    batch.target_in,
+                    batch.target_out,
+                    batch.wanted,
                 )
             # DDP averages over the processes; the sum over them is wanted. A process without
             # rows of its own takes part with a zero.
