@@ -89,6 +89,14 @@ CORPORA: dict[str, Corpus] = {
         licence="CC BY 2.0 FR (Tatoeba)",
         origin="www.manythings.org/anki, fra-eng.zip of 2019-04-07",
     ),
+    "bible-grc-en": Corpus(
+        loader="qkv.data.families.bible_grc_en:load",
+        description="7,919 verses in Greek and English, with manual word alignments",
+        licence="CC BY 4.0 (SBLGNT, Clear Bible alignments); the English is public domain",
+        origin="the Python package bible-alignments",
+        source="the source language, grc or en",
+        target="the target language, en or grc",
+    ),
     "reverse": Corpus(
         loader="qkv.data.families.generated:load_reverse",
         description="generated: a sequence of integers to the same backwards",
