@@ -40,11 +40,15 @@ class GuidedConfig:
     links: str = ""
     """A file of word links, a line (0-0 1-2) for each training pair; empty: the corpus's own."""
 
+    shifted: bool = False
+    """Let the row that has read a word learn its links (Chen et al. 2020), not the one that
+    predicts it: for Luong and Transformers, whose rows have read the last word."""
+
     def __post_init__(self) -> None:
-        if self.links and not self.weight:
+        if (self.links or self.shifted) and not self.weight:
             raise ValueError(
-                f"links = {self.links!r} is not read where weight = 0; give a weight, such as "
-                "0.05, or leave it out"
+                "links and shifted say how attention is guided, but weight = 0; give a weight, "
+                "such as 0.3, or leave them out"
             )
 
 

@@ -41,7 +41,7 @@ class Config:
                     'take scope = "local-m" or "global"'
                 )
         if self.training.guided.weight:
-            _can_be_guided(model)
+            _can_be_guided(model, shifted=self.training.guided.shifted)
         if model.kind == "transformer" and model.positions == "learned":
             longest = self.data.max_length + 1  # and the end symbol
             if longest > model.max_positions:
@@ -52,12 +52,17 @@ class Config:
                 )
 
 
-def _can_be_guided(model: AnyModelConfig) -> None:
-    """Refuse to guide attention that is not there, or that draws."""
+def _can_be_guided(model: AnyModelConfig, *, shifted: bool) -> None:
+    """Refuse to guide attention that is not there, that draws, or that knows too little."""
     if model.kind in ("rnnenc", "ntm"):
         raise ValueError(
             f'training.guided.weight guides attention, and model.kind = "{model.kind}" has none; '
             'leave it out, or take model.kind = "rnnsearch", "luong" or "transformer"'
+        )
+    if shifted and model.kind == "rnnsearch":
+        raise ValueError(
+            "training.guided.shifted is for rows that have read the last word, and those of "
+            'model.kind = "rnnsearch" have not: it attends before it reads; leave it out'
         )
     attentions = [value for value in vars(model).values() if isinstance(value, AttentionConfig)]
     for attention in attentions:

@@ -8,7 +8,6 @@ from dataclasses import dataclass, fields
 import numpy as np
 import torch
 from jaxtyping import Float32, Int64
-from numpy.typing import NDArray
 from torch import Tensor
 
 from qkv.data.examples import Examples
@@ -60,9 +59,7 @@ def collate(examples: Examples, indices: Sequence[int]) -> Batch:
         target_out=torch.from_numpy(target),
         target_lengths=torch.from_numpy(target_lengths),
         indices=torch.tensor(indices, dtype=torch.long),
-        wanted=None
-        if examples.linked is None
-        else _wanted(examples.linked, indices, target, source),
+        wanted=_wanted(examples.linked, indices, (*target.shape, source.shape[1])),
     )
 
 
@@ -75,12 +72,11 @@ def pad_ids(
 
 
 def _wanted(
-    linked: LinkedWords,
-    indices: Sequence[int],
-    target: NDArray[np.int64],
-    source: NDArray[np.int64],
-) -> Float32[Tensor, "batch target source"]:
-    wanted = np.zeros((*target.shape, source.shape[1]), np.float32)
+    linked: LinkedWords | None, indices: Sequence[int], shape: tuple[int, ...]
+) -> Float32[Tensor, "batch target source"] | None:
+    if linked is None:
+        return None
+    wanted = np.zeros(shape, np.float32)
     for rows, index in zip(wanted, indices, strict=True):
         own = linked.wanted(index)
         rows[: own.shape[0], : own.shape[1]] = own

@@ -84,11 +84,11 @@ class LinkedWords:
     def wanted(self, i: int) -> NDArray[np.float32]:
         """Return the attention that the links of pair i ask for, [target tokens, source tokens].
 
-            g_ij = 1 / (links of i's word * tokens of j's word)   if the words of i and j are linked
+            g_ij = 1 / (links of i's word * tokens of j's word),   0 where the words have no link
 
         So a target word's mass of 1 is shared evenly by the source words that it is linked to, and
         that of a source word by its tokens; tokens of one target word ask for the same. A row
-        sums to 1, or to 0 if its word has no link. A source word without tokens counts as unlinked.
+        sums to 1, or to 0 if its word has no link. A link to a word without tokens is left out.
         """
         source, target = self.source[i], self.target[i]
         of_target, of_source = self.links[i].reshape(-1, 2).T

@@ -109,17 +109,18 @@ class _Attentive(torch.autograd.Function):
         ctx.gates, ctx.tanh = gates, tanh
         ctx.save_for_backward(keys, values, v, to_gates, beside, alpha)
         ctx.contexts = contexts
-        ctx.set_materialize_grads(False)  # nobody may ask for the gradient of the weights
+        ctx.set_materialize_grads(False)  # what no loss reads costs nothing
         return gates.states[1:], contexts, alpha
 
     @staticmethod
     @once_differentiable
-    def backward(
-        ctx: Any, to_states: Tensor, to_contexts: Tensor, to_alpha: Tensor | None
-    ) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, *given: Tensor | None) -> tuple[Tensor | None, ...]:
         keys, values, v, to_gates, beside, alpha = ctx.saved_tensors
         gates: Gates = ctx.gates
         tanh = ctx.tanh
+        to_states = torch.zeros_like(gates.states[1:]) if given[0] is None else given[0]
+        to_contexts = torch.zeros_like(ctx.contexts) if given[1] is None else given[1]
+        to_alpha = given[2]
         slopes, update = gates.slopes()
         time, batch, hidden, inner = *slopes.shape[:2], slopes.shape[-1], keys.shape[-1]
         # A row: the gradients of W_q h, of R_n h, and of x_r, x_z and x_n.

@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
+from qkv.config import GuidedConfig
 from qkv.models.model import EncoderDecoder, Forced
 from qkv.nn.cross_entropy import linear_cross_entropy
 from qkv.nn.reinforce import Drawn, Reinforce
@@ -25,8 +26,8 @@ class SequenceLoss(nn.Module):
     smoothed values into a loss with the right expected gradient; the plain sum is then that of the
     positions which were read, and in eval mode that of the likeliest ones.
 
-    Where the attention to ask for is given, `guidance` times its cross-entropy is added to the
-    smoothed sum (see `guided`).
+    Where the attention that is wanted is given, the smoothed sum has its cross-entropy too, with
+    the weight that `guidance` says (see `guided`).
     """
 
     def __init__(
@@ -34,14 +35,13 @@ class SequenceLoss(nn.Module):
         model: EncoderDecoder,
         label_smoothing: float,
         estimator: nn.Module | None = None,
-        *,
-        guidance: float = 0.0,
+        guidance: GuidedConfig | None = None,
     ) -> None:
         super().__init__()
         self.model = model
         self.label_smoothing = label_smoothing
         self.estimator = estimator
-        self.guidance = guidance
+        self.guidance = guidance or GuidedConfig()
 
     def forward(
         self,
@@ -56,7 +56,9 @@ class SequenceLoss(nn.Module):
         smoothed, plain = self._spoken(forced, target_out)
         if wanted is not None:
             assert forced.attention is not None, "the config lets attention alone be guided"
-            smoothed = smoothed + self.guidance * guided(forced.attention, wanted)
+            shift = int(self.guidance.shifted)
+            asked = guided(forced.attention[:, shift:], wanted[:, : wanted.shape[1] - shift])
+            smoothed = smoothed + self.guidance.weight * asked
         return smoothed, plain
 
     def _spoken(

@@ -50,10 +50,7 @@ class Trainer:
         ).to(group.device)
         estimator = build_estimator(self.model, self.settings.reinforce).to(group.device)
         loss = SequenceLoss(
-            self.model,
-            self.settings.label_smoothing,
-            estimator,
-            guidance=self.settings.guided.weight,
+            self.model, self.settings.label_smoothing, estimator, self.settings.guided
         )
         self.parts = Parts(
             self.model,
