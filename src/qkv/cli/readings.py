@@ -7,7 +7,7 @@ import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from qkv.data import Pair, read_pairs
 from qkv.data.readers import read_lines
@@ -18,21 +18,13 @@ from qkv.figures import require_attention
 from qkv.folder import RunFolder, write_json
 from qkv.run import Run
 
+if TYPE_CHECKING:
+    from qkv.cli.align import Arguments
+
 AUTO = "auto"
 
 
-class Asked(Protocol):
-    """The arguments that say it."""
-
-    run: Path
-    attention: str
-    rank: str
-    dev: Path | None
-    reverse: Path | None
-    reverse_attention: str
-
-
-def choose(asked: Asked, run: Run, other: Run | None) -> Ranked:
+def choose(asked: Arguments, run: Run, other: Run | None) -> Ranked:
     """Return which attention is read of the run, and of that of the other direction.
 
     What `auto` finds is said on standard error, and kept in the run folder for the next time.
@@ -66,10 +58,10 @@ def choose(asked: Asked, run: Run, other: Run | None) -> Ranked:
     return Ranked(answer["value"], answer["attention"], answer["reverse_attention"])
 
 
-def _answer(asked: Asked, run: Run, other: Run | None) -> dict[str, Any]:
+def _answer(asked: Arguments, run: Run, other: Run | None) -> dict[str, Any]:
     pairs = dev_pairs(run.config) if asked.dev is None else _pairs_in(str(asked.dev))
-    by = criterion(pairs) if asked.rank == AUTO else asked.rank
-    ranked = rank(run, pairs, by=by, reverse=other)  # type: ignore[arg-type]
+    by = criterion(pairs) if asked.rank == "auto" else asked.rank
+    ranked = rank(run, pairs, by=by, reverse=other)
     return {
         "attention": ranked[0].attention,
         "reverse_attention": ranked[0].reverse,

@@ -38,9 +38,12 @@ class Batch:
 
     def to(self, device: torch.device | str, *, non_blocking: bool = False) -> Batch:
         """Return the batch on a device."""
-        tensors = (getattr(self, field.name) for field in fields(self))
+        given = {field.name: getattr(self, field.name) for field in fields(self)}
         return Batch(
-            *(t if t is None else t.to(device, non_blocking=non_blocking) for t in tensors)
+            **{
+                name: None if tensor is None else tensor.to(device, non_blocking=non_blocking)
+                for name, tensor in given.items()
+            }
         )
 
 

@@ -83,5 +83,5 @@ def encode_pairs(
     kept, left_out = np.flatnonzero(fits), np.flatnonzero(~fits)
     if len(left_out):
         sources, targets = sources.select(kept), targets.select(kept)
-    words = LinkedWords.of([pairs[i] for i in kept], source, target) if linked else None
+    words = LinkedWords.of([pairs[i] for i in kept.tolist()], source, target) if linked else None
     return Examples(sources, targets, kept, left_out, max_length, words)
