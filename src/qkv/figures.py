@@ -115,6 +115,13 @@ def tag_figure(run: Run, found: Tagged, title: str = "") -> Figure:
     )
 
 
+def labelled(run: Run, texts: Sequence[str]) -> list[tuple[str, Figure]]:
+    """Return the label of each text, or those of its words, and where they came from."""
+    if run.network.predicts == "tags":
+        return [(one.text, tag_figure(run, one)) for one in run.tag(texts)]
+    return [(one.label, label_figure(run, one)) for one in run.classify(texts)]
+
+
 def without_ends(figure: Figure) -> Figure:
     """Leave out the row and the column of the end symbols, which stand last."""
     rows = len(figure.target) - (figure.target[-1:] == (END,))

@@ -16,7 +16,7 @@ from qkv.config import DataConfig, SearchConfig
 from qkv.config.models import usual_metrics
 from qkv.evaluate.registry import METRICS, find
 
-DESCRIPTION = """Ask the model about the sources of a split; hold its outputs against the references.
+DESCRIPTION = """Ask the model about the sources of a split; hold its outputs against the targets.
 
 BLEU and chrF are sacrebleu's, on detokenised text, with their signatures. WER is the share of
 outputs that equal none of their references, PER the edits a reference token; both in percent. Of

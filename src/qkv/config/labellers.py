@@ -60,7 +60,7 @@ class ClassifierConfig:
     feedforward: Natural = 0
     """Of a Transformer: width of its feed-forward layers; 0: 4 times hidden."""
     dropout: Share = 0.2
-    """On the embeddings, between layers, on the annotations and before the linear layer."""
+    """On the embeddings, between layers and on the annotations."""
 
     def __post_init__(self) -> None:
         _check_encoder(self.encoder, self.heads, self.feedforward, self.layers)
@@ -93,7 +93,7 @@ class HierarchicalConfig:
     feedforward: Natural = 0
     """Of a Transformer: width of its feed-forward layers; 0: 4 times hidden."""
     dropout: Share = 0.2
-    """On the embeddings, between layers, on the annotations and before the linear layer."""
+    """On the embeddings, between layers and on the annotations."""
 
     def __post_init__(self) -> None:
         _check_encoder(self.encoder, self.heads, self.feedforward, self.layers)
@@ -128,7 +128,7 @@ class TaggerConfig:
     feedforward: Natural = 0
     """Of a Transformer: width of its feed-forward layers; 0: 4 times hidden."""
     dropout: Share = 0.3
-    """On the embeddings, between layers, on the annotations and before the linear layer."""
+    """On the embeddings, between layers and on the annotations."""
 
     def __post_init__(self) -> None:
         _check_encoder(self.encoder, self.heads, self.feedforward, self.layers)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from qkv.config import ModelConfig, TransformerConfig
 from qkv.models.classifier import Classifier
 from qkv.models.hard import Hard
+from qkv.models.hierarchical import Hierarchical
 from qkv.models.luong import Luong
 from qkv.models.model import Model
 from qkv.models.ntm import NTM
@@ -24,6 +25,7 @@ MODELS: dict[str, type[Model]] = {
 
 LABELLERS: dict[str, type[Model]] = {
     "classifier": Classifier,
+    "hierarchical": Hierarchical,
     "tagger": Tagger,
 }
 

@@ -6,12 +6,12 @@ from abc import abstractmethod
 from typing import NamedTuple
 
 from jaxtyping import Float, Int
-from torch import Tensor, nn
+from torch import Tensor
 
 from qkv.models.annotators import Annotator, Settings, build_annotator
 from qkv.models.model import Model
-from qkv.nn.dropout import Dropout
-from qkv.text.vocabulary import PAD, SPECIALS
+from qkv.models.parts import small_embedding
+from qkv.text.vocabulary import SPECIALS
 
 
 class Decision(NamedTuple):
@@ -42,9 +42,8 @@ class Labeller(Model):
     ) -> None:
         super().__init__()
         self.labels = target_size - len(SPECIALS)
-        self.embedding = nn.Embedding(source_size, embedding, padding_idx=PAD)
+        self.embedding = small_embedding(source_size, embedding)
         self.encoder: Annotator = build_annotator(settings, embedding)
-        self.dropout = Dropout(settings.dropout)
 
     def embed(self, tokens: Int[Tensor, "batch words"]) -> Float[Tensor, "batch words embedding"]:
         """Return the words' embeddings."""
