@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from qkv.explain import every_head
+from qkv.explain import Saliency, every_head
 from qkv.run import Run
 from qkv.search.translate import Translation
 from qkv.text import UNK, Encoded
@@ -88,6 +88,21 @@ def maps_of(run: Run, translation: Translation, title: str = "") -> list[Attenti
         )
         for kind, weights in layers.items()
     ]
+
+
+def saliency_map(run: Run, found: Saliency, title: str = "") -> AttentionMaps:
+    """Show a saliency as a heat map: of each row, the shares of the magnitudes.
+
+    The signs are in `Saliency.values`, and in its JSON.
+    """
+    return AttentionMaps(
+        [found.shares[None].numpy()],
+        target=[*run.target.symbols(found.target.ids), END],
+        source=[*source_labels(run, found.source), END],
+        title=f"{found.method} · {title or f'{found.source.text} → {found.target.text}'}",
+        kind="saliency",
+        note=f"{found.method}: {found.note}; magnitudes as shares of their row",
+    )
 
 
 def without_ends(figure: Figure) -> Figure:

@@ -19,6 +19,7 @@ VERBS = {
     "translate": "turn lines of text into lines of text",
     "score": "give the log-probability of targets that are known",
     "align": "say which source word each target word came from",
+    "saliency": "say which source tokens each output hangs on, beside the attention",
     "evaluate": "translate a test set and measure the result",
     "serve": "answer over HTTP, with a page to try models on",
     "export": "write a model for CTranslate2 or ONNX, checked for equal tokens",

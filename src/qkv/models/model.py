@@ -41,6 +41,8 @@ class EncoderDecoder(nn.Module, ABC, Generic[OwnState]):
 
     output: Output
     attends: bool
+    source_table: str = "encoder.embedding"
+    """Which submodule embeds the source: it is called once, with the very ids that were given."""
     longest_target: int | None = None
     """Tokens that a target may have, the end symbol counted; None: any number."""
 
