@@ -54,7 +54,7 @@ def test_leaving_one_out_finds_the_letter_that_each_output_copies(trained: Path)
             read, written = found.source.text.split(), found.target.text.split()
             assert written == read[::-1]
             count = len(read)
-            picked = found.values.abs()[:count].argmax(1).tolist()
+            picked = found.values.abs()[:count, :count].argmax(1).tolist()
             assert picked == list(range(count - 1, -1, -1)), method
 
 
@@ -105,7 +105,10 @@ def test_what_cannot_be_is_said_in_a_line(words, stdin, status, said, trained: P
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        ((["a"], ["a"], "gradiant"), "unknown saliency method 'gradiant'.*Did you mean 'gradient'"),
+        (
+            (["a"], ["a"], "gradiant"),
+            "unknown saliency method .*Did you mean 'gradient'",
+        ),
         ((["a"], []), "1 sources, but 0 targets"),
         (("a", ["a"]), r"sources are a list of texts; for one, write \['a'\]"),
     ],
