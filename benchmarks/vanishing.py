@@ -114,7 +114,9 @@ def right(run: Run, folder: Path) -> float:
     lines = (folder / "dev.tsv").read_text(encoding="utf-8").splitlines()
     sources, targets = zip(*(line.split("\t") for line in lines), strict=True)
     found = run.translate(sources)
-    return sum(best.text == want for (best,), want in zip(found, targets, strict=True)) / len(lines)
+    return sum(best.text == want for (best,), want in zip(found, targets, strict=True)) / len(
+        lines
+    )
 
 
 def decay(norms: list[float]) -> float:
