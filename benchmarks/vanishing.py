@@ -52,6 +52,8 @@ MODELS: dict[str, dict[str, Any]] = {
 }
 COLOURS = ("#999999", "#e69f00", "#d55e00", "#0072b2", "#009e73", "#cc79a7")  # Okabe and Ito
 DOCS = Path(__file__).resolve().parent.parent / "docs"
+NUMBERS = DOCS / "saliency" / "distance.json"
+STATES = ("untrained", "trained")
 SHOWN = (1, 5, 10, 20, 40)
 START, STOP = "<!-- distance: written by benchmarks/vanishing.py -->", "<!-- end of distance -->"
 
@@ -114,14 +116,16 @@ def right(run: Run, folder: Path) -> float:
     lines = (folder / "dev.tsv").read_text(encoding="utf-8").splitlines()
     sources, targets = zip(*(line.split("\t") for line in lines), strict=True)
     found = run.translate(sources)
-    return sum(best.text == want for (best,), want in zip(found, targets, strict=True)) / len(
-        lines
-    )
+    same = [best.text == want for (best,), want in zip(found, targets, strict=True)]
+    return sum(same) / len(same)
 
 
 def decay(norms: list[float]) -> float:
-    """Return what one step more multiplies the norm by: a line through its logarithms."""
-    kept = [(k, math.log(n)) for k, n in enumerate(norms) if k > 0 and n > 0]
+    """Return what one step more multiplies the norm by: a line through its logarithms.
+
+    The last ten are left out: there stands what the first output is made of.
+    """
+    kept = [(k, math.log(n)) for k, n in enumerate(norms[: LONG - 9]) if k > 0 and n > 0]
     return math.exp(np.polyfit(*zip(*kept, strict=True), 1)[0])
 
 
@@ -168,9 +172,6 @@ def figure(found: dict[str, Any]) -> str:
     )
 
 
-STATES = ("untrained", "trained")
-
-
 def height(norm: float, low: int, high: int) -> float:
     """Return where a norm stands, 0 at the top of the panel."""
     share = (math.log10(max(norm, 10.0**low)) - low) / (high - low)
@@ -190,21 +191,27 @@ def axes(state: str, low: int, high: int) -> list[str]:
 
 
 def main() -> None:
-    """Train what is not trained, ask, and write."""
+    """Measure, unless the numbers are there, and draw."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--runs", type=Path, default=Path("runs/vanishing"))
     parser.add_argument("--updates", type=int, default=UPDATES)
-    parser.add_argument("--only", help="train this model and stop")
+    parser.add_argument("--draw", action="store_true", help="from the numbers that are there")
     arguments = parser.parse_args()
-    folder = arguments.runs
+    if not arguments.draw:
+        NUMBERS.parent.mkdir(exist_ok=True)
+        found = measure(arguments.runs, arguments.updates)
+        NUMBERS.write_text(json.dumps(found) + "\n", encoding="utf-8")
+    draw(json.loads(NUMBERS.read_text(encoding="utf-8")))
+
+
+def measure(folder: Path, updates: int) -> dict[str, Any]:
+    """Train what is not trained, and ask each model before and after."""
     if not (folder / "dev.tsv").exists():
         write_pairs(folder)
-    found: dict[str, Any] = {"updates": arguments.updates, "models": {}}
+    found: dict[str, Any] = {"updates": updates, "models": {}}
     for name, model in MODELS.items():
-        if arguments.only not in (None, name):
-            continue
         place = folder / name.replace(" ", "-").lower()
-        train(config(folder, model, arguments.updates), place, quiet=True)
+        train(config(folder, model, updates), place, quiet=True)
         run = qkv.load(place)
         found["models"][name] = {
             "right": right(run, folder),
@@ -212,11 +219,12 @@ def main() -> None:
             "trained": reach(run, run.model),
         }
         print(table({"models": {name: found["models"][name]}}).splitlines()[-1], flush=True)
-    if arguments.only:
-        return
-    (DOCS / "saliency").mkdir(exist_ok=True)
-    (DOCS / "saliency" / "distance.svg").write_text(figure(found), encoding="utf-8")
-    (DOCS / "saliency" / "distance.json").write_text(json.dumps(found) + "\n", encoding="utf-8")
+    return found
+
+
+def draw(found: dict[str, Any]) -> None:
+    """Write the figure, and the table into the page."""
+    NUMBERS.with_suffix(".svg").write_text(figure(found), encoding="utf-8")
     page = DOCS / "saliency.md"
     before, _, rest = page.read_text(encoding="utf-8").partition(START)
     after = rest.partition(STOP)[2]
