@@ -146,7 +146,7 @@ def figure(found: dict[str, Any]) -> str:
     """Draw both states: the norm on a logarithmic scale over the distance."""
     names = list(found["models"])
     values = [n for one in found["models"].values() for s in STATES for n in one[s] if n > 0]
-    low, high = math.floor(max(math.log10(min(values)), -12)), math.ceil(math.log10(max(values)))
+    low, high = math.floor(max(math.log10(min(values)), -16)), math.ceil(math.log10(max(values)))
     parts = []
     for panel, state in enumerate(STATES):
         parts += [f'<g transform="translate({60 + panel * 350} 40)">', *axes(state, low, high)]
@@ -161,14 +161,14 @@ def figure(found: dict[str, Any]) -> str:
             )
         parts.append("</g>")
     for row, (name, colour) in enumerate(zip(names, COLOURS, strict=True)):
-        x, y = 60 + row % 3 * 230, 300 + row // 3 * 20
+        x, y = 60 + row % 3 * 230, 324 + row // 3 * 20
         parts.append(f'<rect x="{x}" y="{y - 9}" width="18" height="4" fill="{colour}"/>')
         parts.append(f'<text x="{x + 24}" y="{y - 3}">{name}</text>')
     return (
-        '<svg xmlns="http://www.w3.org/2000/svg" width="740" height="330" viewBox="0 0 740 330" '
+        '<svg xmlns="http://www.w3.org/2000/svg" width="740" height="356" viewBox="0 0 740 356" '
         'role="img" font-family="sans-serif" font-size="12" fill="#1c2128">'
         "<title>Gradient norm by distance, untrained and trained</title>"
-        f'<rect width="740" height="330" fill="#fff"/>{"".join(parts)}</svg>\n'
+        f'<rect width="740" height="356" fill="#fff"/>{"".join(parts)}</svg>\n'
     )
 
 
@@ -187,6 +187,7 @@ def axes(state: str, low: int, high: int) -> list[str]:
         lines.append(f'<text x="-6" y="{y + 4:.1f}" text-anchor="end">1e{power}</text>')
     for k in range(0, LONG + 1, 10):
         lines.append(f'<text x="{300 * k / LONG:.0f}" y="236" text-anchor="middle">{k}</text>')
+    lines.append('<text x="150" y="254" text-anchor="middle">steps between the two</text>')
     return lines
 
 
