@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from qkv.explain import Saliency, every_head
+from qkv.labelling import Classification, Tagged
 from qkv.run import Run
 from qkv.search.translate import Translation
 from qkv.text import UNK, Encoded
@@ -95,13 +96,38 @@ def saliency_map(run: Run, found: Saliency, title: str = "") -> AttentionMaps:
 
     The signs are in `Saliency.values`, and in its JSON.
     """
+    rows, columns = found.values.shape  # labels, and texts that have one, have no end symbol
     return AttentionMaps(
         [found.shares[None].numpy()],
-        target=[*run.target.symbols(found.target.ids), END],
-        source=[*source_labels(run, found.source), END],
+        target=[*run.target.symbols(found.target.ids), END][:rows],
+        source=[*source_labels(run, found.source), END][:columns],
         title=f"{found.method} · {title or f'{found.source.text} → {found.target.text}'}",
         kind="saliency",
         note=f"{found.method}: {found.note}; magnitudes as shares of their row",
+    )
+
+
+def label_figure(run: Run, found: Classification, title: str = "") -> Figure:
+    """Draw a text with the weight of each token: one row, named by the label."""
+    return Figure(
+        weights=found.attention.unsqueeze(0).numpy(),
+        target=[found.label],
+        source=source_labels(run, found.source),
+        title=title or f"{found.source.text} → {found.label} ({100 * found.probability:.1f} %)",
+        note=describe_attention(run),
+    )
+
+
+def tag_figure(run: Run, found: Tagged, title: str = "") -> Figure:
+    """Draw what each word read of its sentence: a row a word, named by word and label."""
+    words = source_labels(run, found.source)
+    rows = [f"{word} {label}" for word, label in zip(words, found.tags, strict=True)]
+    return Figure(
+        weights=found.attention.numpy(),
+        target=rows,
+        source=words,
+        title=title or f"{found.source.text} → {found.text}",
+        note=describe_attention(run),
     )
 
 
@@ -141,4 +167,6 @@ def describe_attention(run: Run) -> str:
         return f"transformer, {model.cross_attention.score}, cross-attention: {which}"
     if model.kind == "rnnenc" or model.kind == "ntm":
         return f"{model.kind}, no alignment"
+    if model.kind in ("classifier", "hierarchical", "tagger"):
+        return f"{model.kind}, {model.encoder}, {model.attention.score}"
     return f"{model.kind}, {model.attention.score}"

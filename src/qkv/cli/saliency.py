@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -18,15 +18,15 @@ from qkv.cli.progress import Progress
 if TYPE_CHECKING:
     from qkv.explain import Saliency
     from qkv.run import Run
-    from qkv.search.translate import Translation
+    from qkv.view import Figure
 
 DESCRIPTION = """Say how much each output token hangs on each source token, attention apart.
 
-Each line is a source, which is translated first, or a source, a tab and a target. Empty lines are
-left out. Without --output, one JSON object a pair and method goes to standard output: the values
-with their signs, and their magnitudes as shares of each row. A page, .html, has the attention (of
-a model that has one) and each method of each pair; its view "side by side" lays one over another
-and shows the difference.
+Each line is a source, which is translated (classified, tagged) first, or a source, a tab and a
+target. Empty lines are left out. Without --output, one JSON object a pair and method goes to
+standard output: the values with their signs, and their magnitudes as shares of each row. A page,
+.html, has the attention (of a model that has one) and each method of each pair; its view "side by
+side" lays one over another and shows the difference.
 
 gradient: ||d log p(y_i) / d x_j||. gradient-input: x_j . gradient. integrated-gradients: the same
 along the path from pads, which adds up; says by how much it does not. jacobian: of the features.
@@ -69,15 +69,15 @@ def run(words: list[str]) -> int:
     from qkv.run import load
 
     loaded = load(arguments.run)
-    kept: list[tuple[Translation, list[Saliency]]] = []
+    kept: list[tuple[Figure | None, list[Saliency]]] = []
     count = 0
-    for pair, found in explained(loaded, arguments):
+    for figure, found in explained(loaded, arguments):
         count += 1
         if arguments.output is None:
             for one in found:
                 print(json.dumps(one.json(), ensure_ascii=False), flush=True)
         else:
-            kept.append((pair, found))
+            kept.append((figure, found))
     if not count:
         raise ValueError(f"{name_of(arguments.input)} holds no line with text")
     if arguments.output is not None:
@@ -99,24 +99,8 @@ def check_output(path: Path | None) -> None:
         raise UsageError(f"--output {path}: there is no folder {path.parent}")
 
 
-def pairs_of(run: Run, lines: list[str], path: Path, before: int) -> Iterator[Translation]:
-    """Give each line as a pair: with its target, or with what the model makes of it.
-
-    Raises:
-        ValueError: a line has more than one tab.
-    """
-    for number, line in enumerate(lines, start=before + 1):
-        source, *targets = line.split("\t")
-        if len(targets) > 1:
-            raise ValueError(
-                f"{name_of(path)}, line {number} of those with text: {len(targets) + 1} columns; "
-                "a line is a source, or source, tab, target"
-            )
-        yield run.force([source], targets)[0] if targets else run.translate([source])[0][0]
-
-
-def explained(run: Run, arguments: Arguments) -> Iterator[tuple[Translation, list[Saliency]]]:
-    """Give each pair of the input with what each method says of it."""
+def explained(run: Run, arguments: Arguments) -> Iterator[tuple[Figure | None, list[Saliency]]]:
+    """Give the attention of each pair of the input, and what each method says of it."""
     from qkv.explain import saliency
 
     progress = Progress("saliency")
@@ -124,16 +108,66 @@ def explained(run: Run, arguments: Arguments) -> Iterator[tuple[Translation, lis
     before = 0
     for chunk in chunks(lines, arguments.input):
         with progress.chunk(len(chunk)) as update:
-            for pair in pairs_of(run, chunk, arguments.input, before):
-                source, ids = pair.source.text, pair.ids
-                yield pair, [saliency(run, [source], [ids], m)[0] for m in arguments.method]
+            for number, line in enumerate(chunk, start=before + 1):
+                source, *given = columns(line, number, arguments.input)
+                target, figure = ASKED[run.network.predicts](run, source, given)
+                yield figure, [saliency(run, [source], [target], m)[0] for m in arguments.method]
                 update(1)
         before += len(chunk)
 
 
-def write(run: Run, kept: list[tuple[Translation, list[Saliency]]], path: Path) -> None:
+def columns(line: str, number: int, path: Path) -> list[str]:
+    """Return source, or source and target.
+
+    Raises:
+        ValueError: the line has more than one tab.
+    """
+    found = line.split("\t")
+    if len(found) > 2:
+        raise ValueError(
+            f"{name_of(path)}, line {number} of those with text: {len(found)} columns; "
+            "a line is a source, or source, tab, target"
+        )
+    return found
+
+
+def ask_sequence(
+    run: Run, source: str, given: list[str]
+) -> tuple[str | Sequence[int], Figure | None]:
+    """Return the target, or what the model makes of the source; and where it looks."""
+    from qkv.figures import figure_of
+
+    pair = run.force([source], given)[0] if given else run.translate([source])[0][0]
+    return pair.ids, figure_of(run, pair) if run.model.attends else None
+
+
+def ask_label(run: Run, source: str, given: list[str]) -> tuple[str, Figure]:
+    """Return the label, or that which the model gives; and where it looks."""
+    from qkv.figures import label_figure
+
+    found = run.classify([source])[0]
+    return (given or [found.label])[0], label_figure(run, found)
+
+
+def ask_tags(run: Run, source: str, given: list[str]) -> tuple[str, Figure]:
+    """Return the labels, or those which the model gives; and where each word looks."""
+    from qkv.figures import tag_figure
+
+    found = run.tag([source])[0]
+    return (given or [found.text])[0], tag_figure(run, found)
+
+
+ASKED: dict[str, Callable[..., tuple[str | Sequence[int], Figure | None]]] = {
+    "sequence": ask_sequence,
+    "label": ask_label,
+    "tags": ask_tags,
+}
+"""By what the model predicts."""
+
+
+def write(run: Run, kept: list[tuple[Figure | None, list[Saliency]]], path: Path) -> None:
     """Write what was found, as the suffix says, and say where."""
-    from qkv.figures import figure_of, saliency_map
+    from qkv.figures import saliency_map
     from qkv.files import write_atomically
     from qkv.view import save
     from qkv.view.pack import Shown
@@ -144,8 +178,8 @@ def write(run: Run, kept: list[tuple[Translation, list[Saliency]]], path: Path) 
         write_atomically(path, "".join(f"{line}\n" for line in lines).encode())
     else:
         shown: list[Shown] = []
-        for pair, found in kept:
-            shown += [figure_of(run, pair)] if run.model.attends else []
+        for figure, found in kept:
+            shown += [] if figure is None else [figure]
             shown += [saliency_map(run, one) for one in found]
         written = save(shown, path)
     for one in written:

@@ -68,8 +68,9 @@ def run(words: list[str]) -> int:
         words,
         lambda config: Arguments(tyro.MISSING, search=config.search),
     )
-    search = checked(replace(config, search=arguments.search)).search
-    refuse_idle_search(words, search)
+    config = checked(replace(config, search=arguments.search))
+    search = config.search
+    refuse_idle_search(words, config)
     arguments = agree(replace(arguments, search=search))
     from qkv.figures import require_attention
     from qkv.run import load

@@ -22,7 +22,8 @@ class Config:
     text: TextConfig = field(default_factory=TextConfig)
     """The tokenisers."""
     model: ModelConfig = field(default_factory=RNNsearchConfig)
-    """The model, chosen by its kind: rnnenc, rnnsearch, luong, transformer, hard or ntm."""
+    """The model, chosen by its kind: rnnenc, rnnsearch, luong, transformer, hard or ntm; of
+    labels: classifier, hierarchical or tagger."""
     training: TrainingConfig = field(default_factory=TrainingConfig)
     """The training."""
     search: SearchConfig = field(default_factory=SearchConfig)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -10,10 +10,11 @@ from jaxtyping import Float
 from torch import Tensor
 
 from qkv.attention.registry import find
-from qkv.explain.attribution import METHODS, Method
+from qkv.explain.attribution import METHODS, Method, Question
+from qkv.explain.attribution.label import Labels, ask_label
 from qkv.explain.attribution.pair import ask
 from qkv.models.model import EncoderDecoder
-from qkv.text import Encoded, Side
+from qkv.text import SPECIALS, UNK, Encoded, Side
 
 NOTES = {
     "gradient": "||d log p(y_i) / d x_j||",
@@ -30,7 +31,7 @@ class Trained(Protocol):
     """What is asked of a run."""
 
     @property
-    def model(self) -> EncoderDecoder:
+    def network(self) -> Any:
         """The model, in eval mode."""
 
     @property
@@ -47,7 +48,8 @@ class Saliency:
     """How much each output token hangs on each source token, by one method.
 
     values: a row a target token and one for the end symbol, a column a source token and one for
-        its end symbol; signed where the method has a sign: above 0, a token speaks for the output.
+        its end symbol (labels, and texts that have one, have no end symbols); signed where the
+        method has a sign: above 0, a token speaks for the output.
     gap: of integrated gradients, by how much the sum of each row misses
         log p(y_i | x) - log p(y_i | baseline); None for the others.
     """
@@ -74,7 +76,7 @@ class Saliency:
     def json(self) -> dict[str, Any]:
         """Return plain values for JSON: the values with their signs, and the shares.
 
-        The last row and the last column are the end symbols'.
+        The last row and the last column are the end symbols', but for labels.
         """
         return {
             "method": self.method,
@@ -97,6 +99,8 @@ def saliency(
 ) -> list[Saliency]:
     """Return how much each target token hangs on each source token, for each pair.
 
+    Of a run that classifies, a target is a label; of one that tags, a label a word.
+
     Args:
         run: what `qkv.load` returned.
         sources: source texts.
@@ -106,7 +110,7 @@ def saliency(
 
     Raises:
         ValueError: an unknown method, one that the model cannot answer, a package that is not
-            there, or more of one side than of the other.
+            there, a label that the model does not know, or more of one side than of the other.
     """
     for name, texts in (("sources", sources), ("targets", targets)):
         if isinstance(texts, str):
@@ -118,7 +122,44 @@ def saliency(
     for text, given in zip(sources, targets, strict=True):
         source = run.source.encode(text)
         target = run.target.encode(given) if isinstance(given, str) else run.target.describe(given)
-        values, gap = answer(ask(run.model, source.ids, target.ids))
+        question = ASKED[run.network.predicts](run.network, source, target)
+        values, gap = answer(question)
         kept = None if gap is None else gap.cpu()
         found.append(Saliency(method, source, target, values.cpu(), kept))
     return found
+
+
+def _of_pair(model: EncoderDecoder, source: Encoded, target: Encoded) -> Question:
+    return ask(model, source.ids, target.ids)
+
+
+def _of_label(model: Labels, source: Encoded, target: Encoded) -> Question:
+    return _of_labels(model, source, target, 1)
+
+
+def _of_tags(model: Labels, source: Encoded, target: Encoded) -> Question:
+    return _of_labels(model, source, target, len(source.ids))
+
+
+def _of_labels(model: Labels, source: Encoded, target: Encoded, count: int) -> Question:
+    if not hasattr(model, "decide"):
+        raise ValueError(
+            f"a {type(model).__name__} reads a text in pieces, which no method here follows; "
+            "kinds that can be asked: classifier, tagger"
+        )
+    if not source.ids:
+        raise ValueError("a text without a token has nothing that its label could hang on")
+    if len(target.ids) != count or UNK in target.ids:
+        raise ValueError(
+            f"{target.text!r} is not {count} label{'s' * (count > 1)} that the model knows "
+            f"({source.text[:40]!r} has {len(source.ids)} tokens)"
+        )
+    return ask_label(model, source.ids, [id - len(SPECIALS) for id in target.ids])
+
+
+ASKED: dict[str, Callable[[Any, Encoded, Encoded], Question]] = {
+    "sequence": _of_pair,
+    "label": _of_label,
+    "tags": _of_tags,
+}
+"""By what a model predicts."""
