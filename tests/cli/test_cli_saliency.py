@@ -49,13 +49,12 @@ def test_leaving_one_out_finds_the_letter_that_each_output_copies(trained: Path)
     run = package.load(trained)
     sources = ["a b c d", "g e c", "f a d b"]
     outputs = [best.ids for (best,) in run.translate(sources)]
-    for method in ("leave-one-out", "gradient"):
-        for found in package.explain.saliency(run, sources, outputs, method=method):
-            read, written = found.source.text.split(), found.target.text.split()
-            assert written == read[::-1]
-            count = len(read)
-            picked = found.values.abs()[:count, :count].argmax(1).tolist()
-            assert picked == list(range(count - 1, -1, -1)), method
+    for found in package.explain.saliency(run, sources, outputs, method="leave-one-out"):
+        read, written = found.source.text.split(), found.target.text.split()
+        assert written == read[::-1]
+        count = len(read)
+        picked = found.values.abs()[:count, :count].argmax(1).tolist()
+        assert picked == list(range(count - 1, -1, -1))
 
 
 def test_integrated_gradients_say_their_gap(trained: Path):
