@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from qkv.explain import every_head
+from qkv.explain import Saliency, every_head
 from qkv.labelling import Classification, Tagged
 from qkv.run import Run
 from qkv.search.translate import Translation
@@ -120,6 +120,22 @@ def maps_of(run: Run, translation: Translation, title: str = "") -> list[Attenti
         )
         for kind, weights in layers.items()
     ]
+
+
+def saliency_map(run: Run, found: Saliency, title: str = "") -> AttentionMaps:
+    """Show a saliency as a heat map: of each row, the shares of the magnitudes.
+
+    The signs are in `Saliency.values`, and in its JSON.
+    """
+    rows, columns = found.values.shape  # labels, and texts that have one, have no end symbol
+    return AttentionMaps(
+        [found.shares[None].numpy()],
+        target=[*run.target.symbols(found.target.ids), END][:rows],
+        source=[*source_labels(run, found.source), END][:columns],
+        title=f"{found.method} · {title or f'{found.source.text} → {found.target.text}'}",
+        kind="saliency",
+        note=f"{found.method}: {found.note}; magnitudes as shares of their row",
+    )
 
 
 def _words_of(text: Encoded, before: Sequence[str] = (), after: Sequence[str] = ()) -> Words:
