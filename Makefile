@@ -89,6 +89,12 @@ lint: $(VENV)/.dev
 
 types: $(VENV)/.dev
 	$(BIN)/mypy
+	@if command -v npm >/dev/null; then $(MAKE) --silent $(TSC) && $(TSC) -p .; \
+	 else echo "types: the viewer's JSDoc was not checked: there is no npm here"; fi
+
+TSC = $(VENV)/typescript/node_modules/.bin/tsc
+$(TSC):
+	npm install --silent --no-audit --no-fund --prefix $(VENV)/typescript typescript@5.9.3
 
 imports: $(VENV)/.dev
 	$(BIN)/lint-imports

@@ -59,6 +59,7 @@ PEERS = {
     "ctranslate2": Peer(
         needs=("ctranslate2==4.8.5", "sentencepiece", "setuptools<81"), imports="ctranslate2"
     ),
+    "thot": Peer(needs=("sil-thot==3.5.3", "numpy<3"), imports="thot.alignment"),
 }  # fmt: skip
 
 
