@@ -1,7 +1,7 @@
 """The Greek New Testament with its English translation and manual word alignment (Clear Bible).
 
-A line is `verse<TAB>Greek<TAB>English<TAB>links`; the pairs are the two texts. `qkv align --gold`
-reads the same file with its links.
+A line is `verse<TAB>Greek<TAB>English<TAB>links`; a pair is the two texts and the links between
+their words. `qkv align --gold` reads the same file.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from qkv.data.families.folder import find
+from qkv.data.links import check_links, read_links
 from qkv.data.pairs import Pair, Pairs
 from qkv.data.readers import read_columns
 
@@ -29,5 +30,11 @@ def load(config: DataConfig, split: str) -> Pairs:
     file = find(config.directory, f"{split}.tsv")
     rows, report = read_columns(file, _COLUMNS, config.invalid)
     source, target = _COLUMNS.index(config.source), _COLUMNS.index(config.target)
-    pairs = tuple(Pair(row[source], row[target], line) for line, row in rows)
-    return Pairs(pairs, report)
+    pairs = []
+    for line, row in rows:
+        _, links = read_links(row[-1], f"{file}:{line}")
+        if config.source == "en":
+            links = frozenset((j, i) for i, j in links)
+        check_links(links, row[source], row[target], f"{file}:{line}")
+        pairs.append(Pair(row[source], row[target], line, links=links))
+    return Pairs(tuple(pairs), report)
