@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy as np
 import torch
@@ -38,13 +39,12 @@ class Batch:
 
     def to(self, device: torch.device | str, *, non_blocking: bool = False) -> Batch:
         """Return the batch on a device."""
-        given = {field.name: getattr(self, field.name) for field in fields(self)}
-        return Batch(
-            **{
-                name: None if tensor is None else tensor.to(device, non_blocking=non_blocking)
-                for name, tensor in given.items()
-            }
-        )
+        given = (getattr(self, field.name) for field in fields(self))
+        moved: list[Any] = [
+            None if tensor is None else tensor.to(device, non_blocking=non_blocking)
+            for tensor in given
+        ]
+        return Batch(*moved)
 
 
 def collate(examples: Examples, indices: Sequence[int]) -> Batch:
