@@ -14,6 +14,7 @@ from qkv.configfile import load_config
 from qkv.folder import RunFolder
 from qkv.labelling import Classification, Tagged, classify, tag
 from qkv.models.build import build_model
+from qkv.models.decoder import SearchPlan
 from qkv.models.labeller import Labeller
 from qkv.models.model import EncoderDecoder, Model
 from qkv.models.weights import load_parameters, load_tensors
@@ -138,6 +139,10 @@ class Run:
             progress=progress,
             decoder=self._readied.decoder(settings.precision),
         )
+
+    def search_plan(self, search: SearchConfig | None = None) -> SearchPlan:
+        """Say which of the ways that find the same a search takes here, and why."""
+        return self.model.search_plan((search or self.config.search).precision)
 
     @cached_property
     def _readied(self) -> Readied:

@@ -23,6 +23,7 @@ VERBS = {
     "align": "say which source word each target word came from",
     "saliency": "say which source tokens each output hangs on, beside the attention",
     "evaluate": "ask a model about a test set and measure the result",
+    "explain": "test whether a classifier's attention explains what it decides",
     "serve": "answer over HTTP, with a page to try models on",
     "export": "write a model for CTranslate2 or ONNX, checked for equal tokens",
     "data": "list the named corpora, or look at the pairs of a config",

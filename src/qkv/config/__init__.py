@@ -20,7 +20,7 @@ from qkv.config.models import (
     TransformerConfig,
 )
 from qkv.config.search import SearchConfig
-from qkv.config.training import ReinforceConfig, TrainingConfig
+from qkv.config.training import GuidedConfig, ReinforceConfig, TrainingConfig
 from qkv.config.whole import Config
 
 __all__ = [
@@ -30,6 +30,7 @@ __all__ = [
     "ClassifierConfig",
     "Config",
     "DataConfig",
+    "GuidedConfig",
     "HardConfig",
     "HierarchicalConfig",
     "LuongConfig",

@@ -16,12 +16,12 @@ from qkv.models.pooling import Pooling
 
 @final
 class Classifier(Labeller):
-    """A text to a label: attention over its annotations, with a learned query.
+    """A text to a label: attention with a learned query (Jain and Wallace 2019, section 2).
 
         h = encoder(E x),   alpha = normalize(score(u, h)),   c = sum_j alpha_j h_j
         p(y | x) = softmax(W c)
 
-    With an LSTM and the additive score it is the model of Jain and Wallace 2019, section 2.
+    With an LSTM and the additive score it is the paper's model.
 
     Differs from the paper: embeddings are learned from the start; dropout; begin and end of the
     text have no symbols of their own.

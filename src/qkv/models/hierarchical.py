@@ -42,7 +42,7 @@ class Levels(NamedTuple):
 
 @final
 class Hierarchical(Labeller):
-    """A hierarchical attention network: words to sentences, sentences to a text.
+    """A hierarchical attention network: words, sentences, text (Yang et al. 2016, section 2).
 
         h_i = encoder(E x_i),   alpha_i = normalize(score(u_w, h_i)),   s_i = sum_t alpha_it h_it
         g = encoder(s),   beta = normalize(score(u_s, g)),   p(y | x) = softmax(W sum_i beta_i g_i)

@@ -9,7 +9,7 @@ from typing import ClassVar, Generic, Literal, NamedTuple, TypeVar
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from qkv.models.decoder import Decoder, State, Step
+from qkv.models.decoder import Decoder, SearchPlan, State, Step
 from qkv.models.output import Output
 from qkv.models.products import Precision, reduced
 from qkv.nn.reinforce import Drawn
@@ -90,6 +90,10 @@ class EncoderDecoder(Model, Generic[OwnState]):
         copied: after the model has learned more, call it again.
         """
         return reduced(self, precision)
+
+    def search_plan(self, precision: Precision = "float32") -> SearchPlan:
+        """Say which way `ready` takes here, and why."""
+        return SearchPlan("model", f"the model's own step, {precision} products")
 
     def forward(
         self,

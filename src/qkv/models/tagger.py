@@ -17,15 +17,15 @@ from qkv.models.parts import build_attention
 
 @final
 class Tagger(Labeller):
-    """A label to each word: its annotation, and what that reads of all the others.
+    """A label to each word, which reads all the others (Cheng, Dong and Lapata 2016).
 
         h = encoder(E x),   alpha_i = normalize(score(h_i, h)),   c_i = sum_j alpha_ij h_j
         p(y_i | x) = softmax(W [h_i; c_i])
 
-    No label knows of another: they are independent, given the sentence. The attention after the
-    encoder is that of Cheng, Dong and Lapata 2016 (intra-attention), all at once.
+    No label knows of another: they are independent, given the sentence.
 
-    Differs from the paper: any score; not part of the recurrence.
+    Differs from the paper: its intra-attention is part of the recurrence, reads what came before
+    and is additive; here it follows the encoder, reads the whole sentence, with any score.
     """
 
     predicts = "tags"

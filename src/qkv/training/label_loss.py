@@ -29,8 +29,12 @@ class LabelLoss(nn.Module):
         lengths: Int[Tensor, " batch"],
         target_in: Int[Tensor, "batch time"],
         target_out: Int[Tensor, "batch time"],
+        wanted: None = None,
     ) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
-        """Return the smoothed sum, with its graph, and the plain sum, without."""
+        """Return the smoothed sum, with its graph, and the plain sum, without.
+
+        wanted: attention is guided by the links of translations alone (see `SequenceLoss`).
+        """
         tokens, lengths = without_end(source, lengths)
         logits = self.model.rows(self.model(tokens, lengths), lengths).float()
         targets = target_out[target_out >= len(SPECIALS)] - len(SPECIALS)

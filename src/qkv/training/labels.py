@@ -60,15 +60,15 @@ def check_labels(task: Labelled, predicts: str) -> None:
             training data does not have.
     """
     known = task.target.vocabulary.symbols[len(SPECIALS) :]
-    if len(known) < 2:
-        raise ValueError(
-            f"every training label is {known[0]!r}: there is nothing to tell apart; give data "
-            "with two labels or more"
-        )
     if (task.train.target.flat == UNK).any():
         raise ValueError(
             "text.target.min_count and text.target.size leave out some of the training labels; "
             "set min_count = 1 and a size above the number of labels"
+        )
+    if len(known) < 2:
+        raise ValueError(
+            f"every training label is {known[0]!r}: there is nothing to tell apart; give data "
+            "with two labels or more"
         )
     for name, examples in (("training", task.train), ("dev", task.dev)):
         _check_numbers(name, examples, predicts)

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
-from qkv.config import SearchConfig
+from qkv.config import GuidedConfig, SearchConfig
 from qkv.data import Examples
 from qkv.labelling import classify, tag
 from qkv.models.labeller import Labeller
@@ -30,7 +30,11 @@ class Objective(ABC):
 
     @abstractmethod
     def loss(
-        self, model: Model, label_smoothing: float, estimator: nn.Module | None = None
+        self,
+        model: Model,
+        label_smoothing: float,
+        estimator: nn.Module | None = None,
+        guidance: GuidedConfig | None = None,
     ) -> nn.Module:
         """Return what gives the smoothed and the plain sum of -log p of a batch."""
 
@@ -54,11 +58,15 @@ class Sequences(Objective):
     """The next token, for each token of the target and its end."""
 
     def loss(
-        self, model: Model, label_smoothing: float, estimator: nn.Module | None = None
+        self,
+        model: Model,
+        label_smoothing: float,
+        estimator: nn.Module | None = None,
+        guidance: GuidedConfig | None = None,
     ) -> nn.Module:
         """See `Objective.loss`."""
         assert isinstance(model, EncoderDecoder)
-        return SequenceLoss(model, label_smoothing, estimator)
+        return SequenceLoss(model, label_smoothing, estimator, guidance)
 
     def counts(self, examples: Examples) -> NDArray[np.int64]:
         """Return the tokens of the targets, their ends counted."""
@@ -82,7 +90,11 @@ class Labels(Objective):
     """The label of each text."""
 
     def loss(
-        self, model: Model, label_smoothing: float, estimator: nn.Module | None = None
+        self,
+        model: Model,
+        label_smoothing: float,
+        estimator: nn.Module | None = None,
+        guidance: GuidedConfig | None = None,
     ) -> nn.Module:
         """See `Objective.loss`."""
         assert isinstance(model, Labeller)

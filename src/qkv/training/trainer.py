@@ -51,7 +51,9 @@ class Trainer:
         self.model.learn_symbols(task.source.vocabulary.symbols)
         estimator = build_estimator(self.model, self.settings.reinforce).to(group.device)
         objective = objective_of(self.model)
-        loss = objective.loss(self.model, self.settings.label_smoothing, estimator)
+        loss = objective.loss(
+            self.model, self.settings.label_smoothing, estimator, self.settings.guided
+        )
         self.parts = Parts(
             self.model,
             estimator,
@@ -144,7 +146,11 @@ class Trainer:
         ):
             with autocast(self.settings.precision, self.group.device):
                 smoothed, plain = self.loss(
-                    batch.source, batch.source_lengths, batch.target_in, batch.target_out
+                    batch.source,
+                    batch.source_lengths,
+                    batch.target_in,
+                    batch.target_out,
+                    batch.wanted,
                 )
             # DDP averages over the processes; the sum over them is wanted. A process without
             # rows of its own takes part with a zero.
