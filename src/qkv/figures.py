@@ -128,9 +128,8 @@ def saliency_map(run: Run, found: Saliency, title: str = "") -> AttentionMaps:
     The signs are in `Saliency.values`, and in its JSON.
     """
     target, source = run.target.symbols(found.target.ids), source_labels(run, found.source)
-    ends = (END,) * (
-        len(found.values) - len(target)
-    )  # labels, and texts that have one, have no end symbol
+    # Labels, and texts that have one, have no end symbol.
+    ends = (END,) * (len(found.values) - len(target))
     words = _words(_words_of(found.target, after=ends), _words_of(found.source, after=ends))
     return AttentionMaps(
         [found.shares[None].numpy()],
