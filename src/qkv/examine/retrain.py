@@ -32,7 +32,7 @@ class Retrainer:
         folder = RunFolder(self.folder / f"{attention}-{seed}")
         prepare = PREPARE[attention]
         if not folder.weights.exists():
-            train(config, folder.path, quiet=True, prepare=prepare)
+            train(config, folder.path, prepare=prepare)
         model = _model(self.run, config)
         prepare(model)
         load_parameters(model, load_tensors(folder.weights)[0], folder.weights)

@@ -21,28 +21,28 @@ if TYPE_CHECKING:
     from qkv.explain.words import align_tokens, align_words
 
 _EXPORTS = {
-    "LINKERS": "linkers",
-    "SYMMETRIZERS": "symmetrize",
     "Alignment": "alignment",
+    "LINKERS": "linkers",
     "Link": "alignment",
-    "METHODS": "attribution",
-    "Saliency": "salient",
-    "every_head": "heads",
-    "flow": "attribution.flow",
-    "gradient_by_distance": "attribution.distance",
-    "rollout": "attribution.rollout",
-    "saliency": "salient",
     "Looked": "readings",
+    "METHODS": "attribution",
     "Ranked": "ranking",
     "Reading": "readings",
+    "SYMMETRIZERS": "symmetrize",
+    "Saliency": "salient",
     "align": "aligner",
     "align_tokens": "words",
     "align_words": "words",
     "best_reading": "ranking",
     "dev_pairs": "ranking",
+    "every_head": "heads",
+    "flow": "attribution.flow",
+    "gradient_by_distance": "attribution.distance",
     "joined": "aligner",
     "look": "aligner",
     "rank": "ranking",
+    "rollout": "attribution.rollout",
+    "saliency": "salient",
 }
 
 __all__ = [
