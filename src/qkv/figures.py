@@ -127,13 +127,17 @@ def saliency_map(run: Run, found: Saliency, title: str = "") -> AttentionMaps:
 
     The signs are in `Saliency.values`, and in its JSON.
     """
-    rows, columns = found.values.shape  # labels, and texts that have one, have no end symbol
+    target, source = run.target.symbols(found.target.ids), source_labels(run, found.source)
+    # Labels, and texts that have one, have no end symbol.
+    ends = (END,) * (len(found.values) - len(target))
+    words = _words(_words_of(found.target, after=ends), _words_of(found.source, after=ends))
     return AttentionMaps(
         [found.shares[None].numpy()],
-        target=[*run.target.symbols(found.target.ids), END][:rows],
-        source=[*source_labels(run, found.source), END][:columns],
+        target=[*target, *ends],
+        source=[*source, *ends],
         title=f"{found.method} · {title or f'{found.source.text} → {found.target.text}'}",
         kind="saliency",
+        words=words if ends else None,  # labels are shown by token, as their attention is
         note=f"{found.method}: {found.note}; magnitudes as shares of their row",
     )
 

@@ -29,8 +29,6 @@ def test_a_text_is_classified_and_its_label_hangs_on_its_words(classifier: Path,
     for one in found:
         assert one["target"] == answer.label
         assert torch.tensor(one["values"]).shape == (1, words)
-    place = text.split().index(answer.label)  # the label stands in the text
-    assert torch.tensor(found[1]["values"][0]).argmax() == place
     # the only attention there is; both are float32 sums of the same softmax
     assert_close(torch.tensor(found[3]["values"][0]), answer.attention, rtol=1e-6, atol=1e-7)
 

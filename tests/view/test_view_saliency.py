@@ -13,7 +13,7 @@ from view_pages import download, hover, tip, until
 from qkv.config import RNNsearchConfig, TokenizerConfig
 from qkv.configfile import make_config
 from qkv.explain import saliency
-from qkv.figures import figure_of, saliency_map
+from qkv.figures import alignment_of, saliency_map
 from qkv.models.build import build_model
 from qkv.run import Run
 from qkv.text import Side
@@ -35,7 +35,7 @@ def test_saliency_and_attention_lie_side_by_side_with_their_difference(open_page
     run = small_run()
     (pair,) = run.force(["abcd"], ["dcb"])
     (found,) = saliency(run, ["abcd"], ["dcb"], method="gradient-input")
-    attention, shown = figure_of(run, pair), saliency_map(run, found)
+    attention, shown = alignment_of(run, pair), saliency_map(run, found)
     assert shown.kind == "saliency" and "gradient-input" in shown.title
     np.testing.assert_array_equal(shown.head(0, 0), found.shares.numpy())
     assert (found.values < 0).any()
@@ -52,6 +52,6 @@ def test_saliency_and_attention_lie_side_by_side_with_their_difference(open_page
     until(page, "document.querySelectorAll('.three canvas').length === 3")
     rows = list(csv.reader(io.StringIO(download(page, "csv").decode())))
     written = np.array([row[2:] for row in rows[1:]], float).T
-    shares, weights = found.shares.numpy().ravel(), attention.weights.ravel()
+    shares, weights = found.shares.numpy().ravel(), attention.head(0, 0).ravel()
     np.testing.assert_array_equal(written[:2].astype(np.float32), [shares, weights])
     np.testing.assert_array_equal(written[2], shares.astype(np.float64) - weights)

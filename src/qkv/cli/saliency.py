@@ -18,7 +18,7 @@ from qkv.cli.progress import Progress
 if TYPE_CHECKING:
     from qkv.explain import Saliency
     from qkv.run import Run
-    from qkv.view import Figure
+    from qkv.view.pack import Shown
 
 DESCRIPTION = """Say how much each output token hangs on each source token, attention apart.
 
@@ -69,7 +69,7 @@ def run(words: list[str]) -> int:
     from qkv.run import load
 
     loaded = load(arguments.run)
-    kept: list[tuple[Figure | None, list[Saliency]]] = []
+    kept: list[tuple[Shown | None, list[Saliency]]] = []
     count = 0
     for figure, found in explained(loaded, arguments):
         count += 1
@@ -99,7 +99,7 @@ def check_output(path: Path | None) -> None:
         raise UsageError(f"--output {path}: there is no folder {path.parent}")
 
 
-def explained(run: Run, arguments: Arguments) -> Iterator[tuple[Figure | None, list[Saliency]]]:
+def explained(run: Run, arguments: Arguments) -> Iterator[tuple[Shown | None, list[Saliency]]]:
     """Give the attention of each pair of the input, and what each method says of it."""
     from qkv.explain import saliency
 
@@ -133,15 +133,15 @@ def columns(line: str, number: int, path: Path) -> list[str]:
 
 def ask_sequence(
     run: Run, source: str, given: list[str]
-) -> tuple[str | Sequence[int], Figure | None]:
+) -> tuple[str | Sequence[int], Shown | None]:
     """Return the target, or what the model makes of the source; and where it looks."""
-    from qkv.figures import figure_of
+    from qkv.figures import alignment_of
 
     pair = run.force([source], given)[0] if given else run.translate([source])[0][0]
-    return pair.ids, figure_of(run, pair) if run.model.attends else None
+    return pair.ids, alignment_of(run, pair) if run.model.attends else None
 
 
-def ask_label(run: Run, source: str, given: list[str]) -> tuple[str, Figure]:
+def ask_label(run: Run, source: str, given: list[str]) -> tuple[str, Shown]:
     """Return the label, or that which the model gives; and where it looks."""
     from qkv.figures import label_figure
 
@@ -149,7 +149,7 @@ def ask_label(run: Run, source: str, given: list[str]) -> tuple[str, Figure]:
     return (given or [found.label])[0], label_figure(run, found)
 
 
-def ask_tags(run: Run, source: str, given: list[str]) -> tuple[str, Figure]:
+def ask_tags(run: Run, source: str, given: list[str]) -> tuple[str, Shown]:
     """Return the labels, or those which the model gives; and where each word looks."""
     from qkv.figures import tag_figure
 
@@ -157,7 +157,7 @@ def ask_tags(run: Run, source: str, given: list[str]) -> tuple[str, Figure]:
     return (given or [found.text])[0], tag_figure(run, found)
 
 
-ASKED: dict[str, Callable[..., tuple[str | Sequence[int], Figure | None]]] = {
+ASKED: dict[str, Callable[..., tuple[str | Sequence[int], Shown | None]]] = {
     "sequence": ask_sequence,
     "label": ask_label,
     "tags": ask_tags,
@@ -165,12 +165,11 @@ ASKED: dict[str, Callable[..., tuple[str | Sequence[int], Figure | None]]] = {
 """By what the model predicts."""
 
 
-def write(run: Run, kept: list[tuple[Figure | None, list[Saliency]]], path: Path) -> None:
+def write(run: Run, kept: list[tuple[Shown | None, list[Saliency]]], path: Path) -> None:
     """Write what was found, as the suffix says, and say where."""
     from qkv.figures import saliency_map
     from qkv.files import write_atomically
     from qkv.view import save
-    from qkv.view.pack import Shown
 
     written = [path]
     if path.suffix == ".json":
