@@ -1,0 +1,81 @@
+"""Which attentions the written-out decoders have, and what they need of one."""
+
+from __future__ import annotations
+
+from functools import singledispatch
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from qkv.attention import Attention, Prepared
+from qkv.attention.local import LocalM
+from qkv.attention.masks.visible import Visible, drawn
+from qkv.attention.prepared import empty
+from qkv.attention.scores.score import AdditiveScore, DotScore, Score
+from qkv.attention.work import both, raised
+from qkv.nn.gated import written_out
+from qkv.nn.reading import Source
+
+
+def source_of(attention: Attention, memory: Prepared, steps: int) -> Source | None:
+    """Return what the loops of `qkv.nn` read, in so many steps; None where they do not do.
+
+    They do on a CPU, for the scores that are products of vectors or additive, with a softmax, and
+    read all of a source or Luong's monotonic windows.
+    """
+    asked = asked_by(attention.score, memory.key)
+    local = attention.local
+    if asked is None or not written_out(memory.key) or not _plain(attention):
+        return None
+    key, value, seen = asked.keys, memory.value, memory.seen
+    if isinstance(local, LocalM):
+        mask = both(memory.mask, local.around(torch.arange(steps)))
+        assert mask is not None
+        seen = drawn(mask, steps, key.shape[1], 1, key.device)
+        if seen is not None:
+            key, value = empty(key, value, seen.hidden)
+    if seen is None:
+        return Source(key, value, asked.query, asked.v)
+    assert isinstance(seen, Visible)
+    dead = None if seen.dead is None else raised(seen.dead, 3)
+    return Source(key, value, asked.query, asked.v, raised(seen.allowed, 3), dead)
+
+
+def _plain(attention: Attention) -> bool:
+    """Whether there is a softmax and nothing that the loops do not have."""
+    return (
+        attention.normalizer.name == "softmax"
+        and (attention.local is None or isinstance(attention.local, LocalM))
+        and attention.bias is None
+        and attention.reweighter is None
+        and attention.rotary is None
+        and not (attention.dropout and attention.training)
+    )
+
+
+class Asked(NamedTuple):
+    """A score as the loops have it: the keys, the query's projection, and v of an additive one."""
+
+    keys: Tensor
+    query: Tensor
+    v: Tensor | None
+
+
+@singledispatch
+def asked_by(score: Score, keys: Tensor) -> Asked | None:
+    """Return a score's parts, given the keys as it prepared them; None: it has no such form."""
+    return None
+
+
+@asked_by.register
+def _(score: DotScore, keys: Tensor) -> Asked | None:
+    if type(score).project_query is not DotScore.project_query:
+        return None  # its queries are not the states themselves
+    scale = score.scale(keys.shape[-1])
+    return Asked(keys if scale == 1 else keys * scale, keys.new_empty(0, keys.shape[-1]), None)
+
+
+@asked_by.register
+def _(score: AdditiveScore, keys: Tensor) -> Asked | None:
+    return Asked(keys, score.query_weight, score.v)
