@@ -121,7 +121,8 @@ class DotReader(Reader):
         return torch.bmm(state.unsqueeze(1), self.keys.mT).squeeze(1)
 
     def _back(self, t: int, to_state: Tensor, to_query: Tensor) -> None:
-        to_state.unsqueeze(1).baddbmm_(self.to_energies[t].unsqueeze(1), self.keys)
+        # Not baddbmm_: into a part of a wider tensor torch adds one batch item after another.
+        to_state += torch.bmm(self.to_energies[t].unsqueeze(1), self.keys).squeeze(1)
 
     def _found(self, states: Tensor, values: Tensor) -> Found:
         keys = torch.bmm(self.to_energies.permute(1, 2, 0), states.transpose(0, 1))
