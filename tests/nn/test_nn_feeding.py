@@ -11,7 +11,7 @@ from torch.testing import assert_close
 
 from qkv.nn.feeding import Combine, Layer, fed_lstm
 from qkv.nn.lstm import layer_of, lstm
-from qkv.nn.reading import Source
+from qkv.nn.reading import AdditiveReader, DotReader, LocationReader, Source
 
 TIME, BATCH, KEYS, WIDTH, HIDDEN, INNER, VALUE = 5, 3, 7, 11, 13, 17, 19
 
@@ -31,7 +31,7 @@ def gradients(outputs, inputs):
         (torch.randn(out.shape, generator=generator, dtype=torch.float64) * out).sum()
         for out in outputs
     ]
-    return torch.autograd.grad(sum(terms), inputs)
+    return torch.autograd.grad(sum(terms), inputs, materialize_grads=True)
 
 
 def stepped(cell, inputs):
@@ -57,15 +57,21 @@ def test_all_states_and_cells_of_the_lstm_and_their_gradients_are_its_cells(time
     assert_close(mine, gradients(expected, [inputs, *cell.parameters()]), **SLACK)
 
 
+# Widths of a key and of a query; a state that is the query itself is not projected.
+SIZES = {DotReader: (HIDDEN, 0), AdditiveReader: (INNER, INNER), LocationReader: (1, KEYS)}
+
+
 class Fed:
     """A decoder of random weights."""
 
-    def __init__(self, layers, additive):
+    def __init__(self, layers, kind):
+        self.kind = kind
         self.recurrence = nn.LSTM(WIDTH + HIDDEN, HIDDEN, num_layers=layers).double()
         self.initial, self.cells = draw(layers, BATCH, HIDDEN), draw(layers, BATCH, HIDDEN)
-        inner = INNER if additive else HIDDEN
+        inner, projected = SIZES[kind]
         self.keys, self.values = draw(BATCH, KEYS, inner), draw(BATCH, KEYS, VALUE)
-        self.query, self.v = (draw(INNER, HIDDEN), draw(INNER)) if additive else (None, None)
+        self.query = draw(projected, HIDDEN)
+        self.v = draw(INNER) if kind is AdditiveReader else None
         self.to_context, self.to_state = draw(HIDDEN, VALUE), draw(HIDDEN, HIDDEN)
 
     @property
@@ -87,11 +93,10 @@ class Fed:
             )
             for k, weights in enumerate(own)
         ]
-        query = torch.empty(0, HIDDEN).double() if self.query is None else self.query
         return fed_lstm(
             inputs @ lowest.t() + own[0].bias,
             layers,
-            Source(self.keys, self.values, query, self.v, allowed, dead),
+            Source(self.kind, self.keys, self.values, self.query, self.v, allowed, dead),
             Combine(self.to_context, self.to_state),
             kept,
         )
@@ -106,10 +111,7 @@ class Fed:
                 weights = [getattr(self.recurrence, f"{name}_l{k}") for name in names]
                 states[k], cells[k] = torch.lstm_cell(x, (states[k], cells[k]), *weights)
                 x = states[k] if kept is None or k + 1 == len(states) else states[k] * kept[k, t]
-            if self.v is None:
-                energies = (self.keys @ x.unsqueeze(-1)).squeeze(-1)
-            else:
-                energies = torch.tanh((x @ self.query.t()).unsqueeze(1) + self.keys) @ self.v
+            energies = self.energies(x)
             if allowed is not None:
                 energies = energies.masked_fill(~row_of(allowed, t), -torch.inf)
             alpha = energies.softmax(-1)
@@ -120,18 +122,26 @@ class Fed:
             rows.append(alpha)
         return torch.stack(outputs), torch.stack(rows)
 
+    def energies(self, state):
+        if self.kind is DotReader:
+            return (self.keys @ state.unsqueeze(-1)).squeeze(-1)
+        query = state @ self.query.t()
+        if self.kind is LocationReader:
+            return query
+        return torch.tanh(query.unsqueeze(1) + self.keys) @ self.v
+
 
 def row_of(mask, t):
     """What a mask [batch or 1, time or 1, ...] says of a step."""
     return mask[:, min(t, mask.shape[1] - 1)]
 
 
-def masks(kind):
+def masks(seen):
     """Which keys each step may meet, and which steps may meet none."""
-    if kind == "all":
+    if seen == "all":
         return None, None
     lengths = torch.arange(KEYS) < torch.tensor([KEYS, 1, 4])[:, None, None]
-    if kind == "lengths":
+    if seen == "lengths":
         return lengths, None
     near = lengths & ((torch.arange(KEYS) - torch.arange(TIME)[:, None]).abs() <= 1)
     dead = ~near.any(-1, keepdim=True)
@@ -139,17 +149,18 @@ def masks(kind):
     return near | dead, dead
 
 
-@pytest.mark.parametrize("kind", ["all", "lengths", "windows"])
-@pytest.mark.parametrize("additive", [True, False])
+every_kind = pytest.mark.parametrize("kind", SIZES)
+
+
+@pytest.mark.parametrize("seen", ["all", "lengths", "windows"])
+@every_kind
 @pytest.mark.parametrize(("layers", "dropped"), [(1, False), (2, True), (3, False)])
-def test_the_fed_decoder_and_its_gradients_are_those_of_its_equations(
-    layers, dropped, additive, kind
-):
+def test_the_fed_decoder_and_its_gradients_are_those_of_its_equations(layers, dropped, kind, seen):
     torch.manual_seed(1)
-    decoder, inputs = Fed(layers, additive), draw(TIME, BATCH, WIDTH)
+    decoder, inputs = Fed(layers, kind), draw(TIME, BATCH, WIDTH)
     kept = torch.rand(layers - 1, TIME, BATCH, HIDDEN).double() if dropped else None
-    found = decoder.fast(inputs, *masks(kind), kept)
-    expected = decoder.slow(inputs, *masks(kind), kept)
+    found = decoder.fast(inputs, *masks(seen), kept)
+    expected = decoder.slow(inputs, *masks(seen), kept)
     assert_close(list(found), list(expected), **SLACK)
     assert not found.weights.requires_grad
     leaves = [inputs, *decoder.leaves]
@@ -157,10 +168,10 @@ def test_the_fed_decoder_and_its_gradients_are_those_of_its_equations(
     assert_close(mine, gradients([expected[0]], leaves), **SLACK)
 
 
-@pytest.mark.parametrize("additive", [True, False])
-def test_gradcheck_of_the_fed_decoder(additive):
+@every_kind
+def test_gradcheck_of_the_fed_decoder(kind):
     torch.manual_seed(1)
-    decoder, inputs = Fed(2, additive), draw(2, BATCH, WIDTH)
+    decoder, inputs = Fed(2, kind), draw(2, BATCH, WIDTH)
     allowed, _ = masks("lengths")
 
     def said(inputs, *leaves):
@@ -171,14 +182,14 @@ def test_gradcheck_of_the_fed_decoder(additive):
 
 
 def test_a_graph_that_is_kept_gives_the_same_gradient_twice():
-    decoder, inputs = Fed(2, additive=True), draw(TIME, BATCH, WIDTH)
+    decoder, inputs = Fed(2, AdditiveReader), draw(TIME, BATCH, WIDTH)
     total = decoder.fast(inputs, None, None, None).attentional.square().sum()
     first = torch.autograd.grad(total, decoder.leaves, retain_graph=True)
     assert_close(torch.autograd.grad(total, decoder.leaves), first, rtol=0.0, atol=0.0)
 
 
 def test_a_run_is_freed_with_its_graph():
-    decoder, inputs = Fed(1, additive=False), draw(TIME, BATCH, WIDTH)
+    decoder, inputs = Fed(1, DotReader), draw(TIME, BATCH, WIDTH)
     found = decoder.fast(inputs, None, None, None)
     kept = weakref.ref(found.attentional.grad_fn)
     del found

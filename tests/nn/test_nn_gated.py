@@ -9,7 +9,7 @@ from torch.testing import assert_close
 
 from qkv.nn.attentive import Weights, attentive_gru
 from qkv.nn.gated import gru, merged_biases
-from qkv.nn.reading import Source
+from qkv.nn.reading import AdditiveReader, Source
 
 TIME, BATCH, KEYS, WIDTH, HIDDEN, INNER, VALUE = 5, 3, 7, 11, 13, 17, 19
 
@@ -68,7 +68,7 @@ def test_the_attentive_decoder_and_its_gradients_are_those_of_its_equations(time
     found = attentive_gru(
         inputs @ to_gates.t() + bias,
         initial,
-        Source(keys, values, query, v, allowed),
+        Source(AdditiveReader, keys, values, query, v, allowed),
         Weights(to_context, cell.weight_hh, offset),
     )
 

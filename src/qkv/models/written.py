@@ -12,23 +12,25 @@ from qkv.attention import Attention, Prepared
 from qkv.attention.local import LocalM
 from qkv.attention.masks.visible import Visible, drawn
 from qkv.attention.prepared import empty
+from qkv.attention.scores import Location
 from qkv.attention.scores.score import AdditiveScore, DotScore, Score
 from qkv.attention.work import both, raised
 from qkv.nn.gated import written_out
-from qkv.nn.reading import Source
+from qkv.nn.reading import AdditiveReader, DotReader, LocationReader, Reader, Source
 
 
 def source_of(attention: Attention, memory: Prepared, steps: int) -> Source | None:
     """Return what the loops of `qkv.nn` read, in so many steps; None where they do not do.
 
-    They do on a CPU, for the scores that are products of vectors or additive, with a softmax, and
-    read all of a source or Luong's monotonic windows.
+    They do on a CPU, for the scores that Bahdanau and Luong have, with a softmax, and read all of
+    a source or Luong's monotonic windows.
     """
     asked = asked_by(attention.score, memory.key)
     local = attention.local
     if asked is None or not written_out(memory.key) or not _plain(attention):
         return None
-    key, value, seen = asked.keys, memory.value, memory.seen
+    kind, key, query, v = asked
+    value, seen = memory.value, memory.seen
     if isinstance(local, LocalM):
         mask = both(memory.mask, local.around(torch.arange(steps)))
         assert mask is not None
@@ -36,10 +38,10 @@ def source_of(attention: Attention, memory: Prepared, steps: int) -> Source | No
         if seen is not None:
             key, value = empty(key, value, seen.hidden)
     if seen is None:
-        return Source(key, value, asked.query, asked.v)
+        return Source(kind, key, value, query, v)
     assert isinstance(seen, Visible)
     dead = None if seen.dead is None else raised(seen.dead, 3)
-    return Source(key, value, asked.query, asked.v, raised(seen.allowed, 3), dead)
+    return Source(kind, key, value, query, v, raised(seen.allowed, 3), dead)
 
 
 def _plain(attention: Attention) -> bool:
@@ -55,8 +57,9 @@ def _plain(attention: Attention) -> bool:
 
 
 class Asked(NamedTuple):
-    """A score as the loops have it: the keys, the query's projection, and v of an additive one."""
+    """A score as the loops have it: see `Source`."""
 
+    kind: type[Reader]
     keys: Tensor
     query: Tensor
     v: Tensor | None
@@ -73,9 +76,17 @@ def _(score: DotScore, keys: Tensor) -> Asked | None:
     if type(score).project_query is not DotScore.project_query:
         return None  # its queries are not the states themselves
     scale = score.scale(keys.shape[-1])
-    return Asked(keys if scale == 1 else keys * scale, keys.new_empty(0, keys.shape[-1]), None)
+    keys = keys if scale == 1 else keys * scale
+    return Asked(DotReader, keys, keys.new_empty(0, keys.shape[-1]), None)
 
 
 @asked_by.register
 def _(score: AdditiveScore, keys: Tensor) -> Asked | None:
-    return Asked(keys, score.query_weight, score.v)
+    return Asked(AdditiveReader, keys, score.query_weight, score.v)
+
+
+@asked_by.register
+def _(score: Location, keys: Tensor) -> Asked | None:
+    if keys.shape[1] > score.max_keys:
+        return None  # refused at the first step
+    return Asked(LocationReader, keys, score.project_query.weight[: keys.shape[1]], None)

@@ -54,7 +54,7 @@ def attentive_gru(
     beside = torch.cat([source.query, recurrent[2 * hidden :], recurrent[: 2 * hidden]])
     return Read(
         *_Attentive.apply(
-            source.reader(len(inputs)),
+            source.kind(source, len(inputs)),
             inputs,
             initial,
             source.keys,

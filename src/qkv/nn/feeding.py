@@ -71,7 +71,7 @@ def fed_lstm(
     stack = Stack([Cells(time, layer.hidden, layer.cell, below=width) for layer in layers], kept)
     return Said(
         *_Fed.apply(
-            (stack, source.reader(time)),
+            (stack, source.kind(source, time)),
             inputs,
             source.keys,
             source.values,

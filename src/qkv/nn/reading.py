@@ -1,6 +1,6 @@
 """What a written-out decoder reads at each step, forward and back.
 
-    e_ij = q_i . k_j   or   v . tanh(q_i + k_j)
+    e_ij = q_i . k_j   or   v . tanh(q_i + k_j)   or   (q_i)_j
     alpha_i = softmax(e_i),   c_i = alpha_i values
 
 A `Reader` keeps what one run writes, a row for each step. What only the source and the weights
@@ -25,23 +25,20 @@ if TYPE_CHECKING:
 class Source:
     """What is attended to: keys that the score has projected, values, and which may be met.
 
-    query: projects a decoder's state to the query; of no rows: the state is the query, and the
-    energies are its dot products with the keys. v: of the additive energies; None with the others.
+    kind: what reads it. query: projects a decoder's state to the query; has no rows where the
+    state is the query. v: of the additive energies.
     allowed: [batch, 1, keys] for all steps, or a row for each of them; None: all may be met.
     dead: queries, [batch, 1 or time, 1], whose row of `allowed` is open only so that no row is
     empty: they read nothing.
     """
 
+    kind: type[Reader]
     keys: Float[Tensor, "batch keys inner"]
     values: Float[Tensor, "batch keys width"]
     query: Float[Tensor, "projected hidden"]
     v: Float[Tensor, " inner"] | None = None
     allowed: Bool[Tensor, ...] | None = None
     dead: Bool[Tensor, ...] | None = None
-
-    def reader(self, time: int) -> Reader:
-        """Return what reads it in a run of so many steps."""
-        return DotReader(self, time) if self.v is None else AdditiveReader(self, time, self.v)
 
 
 class Found(NamedTuple):
@@ -115,7 +112,7 @@ class Reader(ABC):
 
 
 class DotReader(Reader):
-    """The state itself is the query."""
+    """e_ij = q_i . k_j; the state itself is the query."""
 
     def _energies(self, t: int, state: Tensor, query: Tensor) -> Tensor:
         return torch.bmm(state.unsqueeze(1), self.keys.mT).squeeze(1)
@@ -130,11 +127,12 @@ class DotReader(Reader):
 
 
 class AdditiveReader(Reader):
-    """A tanh for each pair and dimension is kept for the way back."""
+    """e_ij = v . tanh(q_i + k_j); a tanh for each pair and dimension is kept for the way back."""
 
-    def __init__(self, source: Source, time: int, v: Tensor) -> None:
+    def __init__(self, source: Source, time: int) -> None:
         super().__init__(source, time)
-        self.v = v
+        assert source.v is not None
+        self.v = source.v
         self.tanh = self.keys.new_empty(time, *self.keys.shape)
 
     def turn(self) -> None:
@@ -156,6 +154,19 @@ class AdditiveReader(Reader):
 
     def _found(self, states: Tensor, values: Tensor) -> Found:
         return Found(self.to_keys.mul_(self.v), values, self.to_v)
+
+
+class LocationReader(Reader):
+    """e_ij = (q_i)_j: no key is read."""
+
+    def _energies(self, t: int, state: Tensor, query: Tensor) -> Tensor:
+        return query.clone()
+
+    def _back(self, t: int, to_state: Tensor, to_query: Tensor) -> None:
+        to_query.copy_(self.to_energies[t])
+
+    def _found(self, states: Tensor, values: Tensor) -> Found:
+        return Found(torch.zeros_like(self.keys), values, None)
 
 
 def _each(rows: Tensor | None, time: int) -> Tensor | None:
