@@ -107,7 +107,7 @@ class Luong(RecurrentDecoder):
             outputs, _ = self.recurrence(embedded, self._pack(state))
             places = torch.arange(target.shape[1], device=target.device)
             return self._attend(outputs, places, state, need_attention=need_attention)
-        asked = source_of(self.attention, state.memory, target.shape[1])
+        asked = source_of(self.attention, state.memory, target.shape[1], self.combine.weight)
         if asked is None:
             return self.force_from(state, target, need_attention=need_attention)
         said = self._feed(target, state, asked)

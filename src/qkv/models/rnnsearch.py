@@ -88,7 +88,7 @@ class RNNsearch(RecurrentDecoder):
         """Where the loops of `qkv.nn` do, all steps are one function, gradients included."""
         state = self.start(source, lengths)
         assert state.memory is not None
-        asked = source_of(self.attention, state.memory, target.shape[1])
+        asked = source_of(self.attention, state.memory, target.shape[1], self.cell.weight_ih)
         if asked is None:
             return self.force_from(state, target, need_attention=need_attention)
         embedded = self.dropout(self.target_embedding(target)).transpose(0, 1)

@@ -19,18 +19,23 @@ from qkv.nn.gated import written_out
 from qkv.nn.reading import AdditiveReader, DotReader, LocationReader, Reader, Source
 
 
-def source_of(attention: Attention, memory: Prepared, steps: int) -> Source | None:
+def source_of(
+    attention: Attention, memory: Prepared, steps: int, to_context: Tensor
+) -> Source | None:
     """Return what the loops of `qkv.nn` read, in so many steps; None where they do not do.
+
+    to_context: the weight that multiplies what was read; all must be of one type.
 
     They do on a CPU, for the scores that Bahdanau and Luong have, with a softmax, and read all of
     a source or Luong's monotonic windows.
     """
     asked = asked_by(attention.score, memory.key)
-    local = attention.local
     if asked is None or not written_out(memory.key) or not _plain(attention):
         return None
     kind, key, query, v = asked
-    value, seen = memory.value, memory.seen
+    value, seen, local = memory.value, memory.seen, attention.local
+    if any(tensor.dtype != value.dtype for tensor in (key, query, to_context)):
+        return None  # some layers were given another type for search
     if isinstance(local, LocalM):
         mask = both(memory.mask, local.around(torch.arange(steps)))
         assert mask is not None

@@ -44,6 +44,12 @@ class Additive(AdditiveScore):
         """Project the keys once; a decoder scores every step against the result."""
         return self.project_key(key)
 
+    def to_hidden(
+        self, query: Float[Tensor, "*batch queries query_dim"]
+    ) -> Float[Tensor, "*batch queries hidden"]:
+        """Project the queries."""
+        return self.project_query(query)
+
     @property
     def query_weight(self) -> Float[Tensor, "hidden query_dim"]:
         """W."""

@@ -46,6 +46,12 @@ class Concat(AdditiveScore):
         """Multiply the keys by W's right part once."""
         return F.linear(key, self.project.weight[:, self.query_dim :])
 
+    def to_hidden(
+        self, query: Float[Tensor, "*batch queries query_dim"]
+    ) -> Float[Tensor, "*batch queries hidden"]:
+        """Multiply the queries by W's left part."""
+        return F.linear(query, self.query_weight)
+
     @property
     def query_weight(self) -> Float[Tensor, "hidden query_dim"]:
         """W's left part."""

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Int
@@ -110,16 +109,16 @@ class AdditiveScore(Score):
     family = "additive"
     v: nn.Parameter
 
-    @property
     @abstractmethod
-    def query_weight(self) -> Float[Tensor, "hidden query_dim"]:
-        """What the queries are multiplied by."""
-
     def to_hidden(
         self, query: Float[Tensor, "*batch queries query_dim"]
     ) -> Float[Tensor, "*batch queries hidden"]:
         """Project the queries."""
-        return F.linear(query, self.query_weight)
+
+    @property
+    @abstractmethod
+    def query_weight(self) -> Float[Tensor, "hidden query_dim"]:
+        """What `to_hidden` multiplies the queries by."""
 
     def forward(
         self,
