@@ -9,6 +9,7 @@ import torch
 from torch import nn
 from torch.testing import assert_close
 
+from qkv.nn.attentive import Weights, attentive_gru
 from qkv.nn.feeding import Combine, Layer, fed_lstm
 from qkv.nn.lstm import layer_of, lstm
 from qkv.nn.reading import AdditiveReader, DotReader, LocationReader, Source
@@ -189,8 +190,12 @@ def test_a_graph_that_is_kept_gives_the_same_gradient_twice():
 
 
 def test_a_run_is_freed_with_its_graph():
-    decoder, inputs = Fed(1, DotReader), draw(TIME, BATCH, WIDTH)
-    found = decoder.fast(inputs, None, None, None)
-    kept = weakref.ref(found.attentional.grad_fn)
-    del found
-    assert kept() is None
+    source = Source(DotReader, *(draw(BATCH, KEYS, HIDDEN) for _ in "kv"), draw(0, HIDDEN))
+    weights = Weights(draw(3 * HIDDEN, HIDDEN), draw(3 * HIDDEN, HIDDEN), draw(HIDDEN))
+    runs = [
+        Fed(1, DotReader).fast(draw(TIME, BATCH, WIDTH), None, None, None),
+        attentive_gru(draw(TIME, BATCH, 3 * HIDDEN), draw(BATCH, HIDDEN), source, weights),
+    ]
+    kept = [weakref.ref(run[0].grad_fn) for run in runs]
+    del runs
+    assert [graph() for graph in kept] == [None, None]

@@ -85,10 +85,9 @@ class _Attentive(torch.autograd.Function):
             gates.step(t, row, product[:, inner + hidden :], gates.hidden[t])
         ctx.gates, ctx.reader = gates, reader
         ctx.save_for_backward(to_gates, beside)
-        # Outputs are not what the reader holds: that would keep this run alive for ever.
-        contexts, alpha = reader.contexts[:], reader.alpha[:]
-        ctx.mark_non_differentiable(alpha)
-        return gates.states[1:], contexts, alpha
+        ctx.mark_non_differentiable(reader.alpha)
+        # Not the contexts that the reader holds: with a graph these would keep their run for ever.
+        return gates.states[1:], reader.contexts[:], reader.alpha
 
     @staticmethod
     @once_differentiable

@@ -130,10 +130,8 @@ class _Fed(torch.autograd.Function):
             torch.tanh(said, out=stack.fed[t + 1])
         ctx.run = run
         ctx.save_for_backward(to_context, beside, *weights)
-        # Outputs are not what the run holds: that would keep it alive for ever.
-        alpha = reader.alpha[:]
-        ctx.mark_non_differentiable(alpha)
-        return stack.fed[1:], alpha
+        ctx.mark_non_differentiable(reader.alpha)
+        return stack.fed[1:], reader.alpha
 
     @staticmethod
     @once_differentiable
