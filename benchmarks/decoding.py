@@ -15,15 +15,17 @@ a time, each with one thread.
 from __future__ import annotations
 
 import argparse
-import json
-import statistics
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import torch
+from limits import limits
+from report import RESULTS, result, save
+from rounds import summary
 from torch import Tensor
+from work import limit, of_search, weights
 
 import qkv
 from qkv.config import SearchConfig, TransformerConfig
@@ -107,11 +109,8 @@ def measure(
                 found[way] = [tokens for batch in outputs for tokens in batch]
     first = next(iter(found.values()))
     return {
-        way: {
-            "best": len(first) / min(times[way]),
-            "median": len(first) / statistics.median(times[way]),
-            "equal": sum(map(tuple.__eq__, first, found[way])) / len(first),
-        }
+        way: summary([len(first) / seconds for seconds in times[way]])
+        | {"equal": sum(map(tuple.__eq__, first, found[way])) / len(first)}
         for way in decoders
     }
 
@@ -127,7 +126,7 @@ def main() -> None:
     parser.add_argument("--tokens", type=int, default=15)
     parser.add_argument("--ways", default="model,float32,bfloat16")
     parser.add_argument("--rows", default="greedy:64:4,beam:64:2,greedy:1:12,beam:1:6")
-    parser.add_argument("--json", type=Path)
+    parser.add_argument("--results", type=Path, default=RESULTS)
     given = parser.parse_args()
     if given.run:
         run = qkv.load(given.run, device="cpu")
@@ -141,21 +140,29 @@ def main() -> None:
         name, _, workers = way.partition("+")
         decoder = model if name == "model" else model.ready(name)
         decoders[way] = (decoder, int(workers or 1))
-    results = {}
+    rates, rows = limits(), []
     print(f"| sentences/s, {given.threads} threads | {' | '.join(decoders)} |")
     print("| --- |" + " --- |" * len(decoders))
     for row in given.rows.split(","):
         method, size, count = row.split(":")
         config = SearchConfig(method=method, max_ratio=0.0, max_extra=given.tokens)
         batches = spread(ids, int(size), int(count))
-        results[row] = found = measure(decoders, batches, config, given)
+        found = measure(decoders, batches, config, given)
+        asked = {"batch": int(size), "length": given.tokens}
+        asked["beam"] = 1 if method == "greedy" else config.beam
+        source = sum(float(lengths.sum()) for _, lengths in batches) / (len(batches) * int(size))
+        for way, one in found.items():
+            kind = way.partition("+")[0].replace("model", "float32")
+            costs = of_search(weights(model), source, asked, kind)
+            about = {"task": f"{method}, batch {size}", "way": f"qkv, {way}"}
+            rows.append(about | {"unit": "sentences/s", **one, **limit(costs, rates)})
         cells = " | ".join(
-            f"{one['best']:.1f} ({one['median']:.1f}), {one['equal']:.0%}"
+            f"{one['most']:.1f} ({one['median']:.1f}), {one['equal']:.0%}"
             for one in found.values()
         )
         print(f"| {method}, batch {size} | {cells} |", flush=True)
-    if given.json:
-        given.json.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+    about = result("Decoding, all ways", given.threads, rates, rows=rows)
+    print(save(given.results / "decoding-ours.json", about))
 
 
 if __name__ == "__main__":

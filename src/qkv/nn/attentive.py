@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class Read(NamedTuple):
-    """What `attentive_gru` returns, time first. The weights have no graph."""
+    """What `attentive_gru` returns, time first."""
 
     states: Float[Tensor, "time batch hidden"]
     contexts: Float[Tensor, "time batch width"]
@@ -85,23 +85,23 @@ class _Attentive(torch.autograd.Function):
             gates.step(t, row, product[:, inner + hidden :], gates.hidden[t])
         ctx.gates, ctx.reader = gates, reader
         ctx.save_for_backward(to_gates, beside)
-        ctx.mark_non_differentiable(reader.alpha)
-        # Not the contexts that the reader holds: with a graph these would keep their run for ever.
-        return gates.states[1:], reader.contexts[:], reader.alpha
+        ctx.set_materialize_grads(False)  # what no loss reads costs nothing
+        # Not what the reader holds: with a graph these would keep their run for ever.
+        return gates.states[1:], reader.contexts[:], reader.alpha[:]
 
     @staticmethod
     @once_differentiable
-    def backward(
-        ctx: Any, to_states: Tensor, to_contexts: Tensor, _: Tensor
-    ) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, *given: Tensor | None) -> tuple[Tensor | None, ...]:
         to_gates, beside = ctx.saved_tensors
         gates: Gates = ctx.gates
         reader: Reader = ctx.reader
+        to_states = torch.zeros_like(gates.states[1:]) if given[0] is None else given[0]
+        to_contexts = torch.zeros_like(reader.contexts) if given[1] is None else given[1]
         slopes, update = gates.slopes()
         time, batch, hidden, inner = *slopes.shape[:2], slopes.shape[-1], reader.projected
         # A row: the gradients of W_q h, of R_n h, and of x_r, x_z and x_n.
         found = slopes.new_empty(time, batch, inner + 4 * hidden)
-        reader.turn()
+        reader.turn(given[2])
         state = to_states[-1]
         for t in range(time - 1, -1, -1):
             row = found[t]

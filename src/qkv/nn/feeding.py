@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 class Said(NamedTuple):
-    """What `fed_lstm` returns, time first. The weights have no graph."""
+    """What `fed_lstm` returns, time first."""
 
     attentional: Float[Tensor, "time batch hidden"]
     weights: Float[Tensor, "time batch keys"]
@@ -130,12 +130,15 @@ class _Fed(torch.autograd.Function):
             torch.tanh(said, out=stack.fed[t + 1])
         ctx.run = run
         ctx.save_for_backward(to_context, beside, *weights)
-        ctx.mark_non_differentiable(reader.alpha)
-        return stack.fed[1:], reader.alpha
+        ctx.set_materialize_grads(False)  # what no loss reads costs nothing
+        # Not what the reader holds: with a graph it would keep its run for ever.
+        return stack.fed[1:], reader.alpha[:]
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, to_said: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(
+        ctx: Any, to_said: Tensor | None, to_alpha: Tensor | None
+    ) -> tuple[Tensor | None, ...]:
         stack, reader = ctx.run
         to_context, beside, *weights = ctx.saved_tensors
         back = _Back(stack, weights)
@@ -143,7 +146,8 @@ class _Fed(torch.autograd.Function):
         slope = torch.addcmul(fed.new_ones(()), fed, fed, value=-1)
         # A row: the gradients of W_q h and of the sum in h~'s tanh.
         found = fed.new_empty(*fed.shape[:2], inner + fed.shape[-1])
-        reader.turn()
+        reader.turn(to_alpha)
+        to_said = torch.zeros_like(fed) if to_said is None else to_said
         for t in range(len(fed) - 1, -1, -1):
             row = found[t]
             torch.mul(back.fed.add_(to_said[t]), slope[t], out=row[:, inner:])

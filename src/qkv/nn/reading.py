@@ -78,8 +78,9 @@ class Reader(ABC):
         torch.bmm(alpha.unsqueeze(1), self.values, out=self.contexts[t].unsqueeze(1))
         return self.contexts[t]
 
-    def turn(self) -> None:
-        """Make room for the way back."""
+    def turn(self, to_alpha: Tensor | None) -> None:
+        """Make room for the way back; to_alpha: the gradient of the weights themselves."""
+        self.to_alpha = to_alpha
         self.to_contexts = torch.empty_like(self.contexts)
         self.to_energies = torch.empty_like(self.alpha)
 
@@ -89,6 +90,8 @@ class Reader(ABC):
         It is written to to_query, or, where the state is the query, added to to_state.
         """
         shares = torch.bmm(self.to_contexts[t].unsqueeze(1), self.values.mT).squeeze(1)
+        if self.to_alpha is not None:
+            shares += self.to_alpha[t]
         alpha, out = self.alpha[t], self.to_energies[t]
         torch._softmax_backward_data(shares, alpha, -1, alpha.dtype, grad_input=out)
         self._back(t, to_state, to_query)
@@ -135,9 +138,9 @@ class AdditiveReader(Reader):
         self.v = source.v
         self.tanh = self.keys.new_empty(time, *self.keys.shape)
 
-    def turn(self) -> None:
+    def turn(self, to_alpha: Tensor | None) -> None:
         """See `Reader.turn`."""
-        super().turn()
+        super().turn(to_alpha)
         self.to_keys, self.to_v = torch.zeros_like(self.keys), torch.zeros_like(self.v)
         self.slope, self.one = torch.empty_like(self.keys), self.keys.new_ones(())
 
