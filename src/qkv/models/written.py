@@ -87,7 +87,8 @@ def _(score: DotScore, keys: Tensor) -> Asked | None:
 
 @asked_by.register
 def _(score: AdditiveScore, keys: Tensor) -> Asked | None:
-    return Asked(AdditiveReader, keys, score.query_weight, score.v)
+    query = score.query_weight
+    return None if query is None else Asked(AdditiveReader, keys, query, score.v)
 
 
 @asked_by.register

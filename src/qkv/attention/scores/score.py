@@ -116,9 +116,9 @@ class AdditiveScore(Score):
         """Project the queries."""
 
     @property
-    @abstractmethod
-    def query_weight(self) -> Float[Tensor, "hidden query_dim"]:
-        """What `to_hidden` multiplies the queries by."""
+    def query_weight(self) -> Float[Tensor, "hidden query_dim"] | None:
+        """What `to_hidden` multiplies the queries by; None: it does something else."""
+        return None
 
     def forward(
         self,
