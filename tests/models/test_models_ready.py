@@ -7,7 +7,18 @@ import copy
 import pytest
 import torch
 from hypothesis import given, settings
-from model_cases import EXACT, TARGET, attention, built, fresh, padded, slack, sources, variant
+from model_cases import (
+    EXACT,
+    TARGET,
+    attention,
+    built,
+    fresh,
+    padded,
+    slack,
+    sources,
+    targets,
+    variant,
+)
 from test_models_steps import SIZES, Move, walks
 from torch import nn
 from torch.testing import assert_close
@@ -140,9 +151,17 @@ def test_learned_positions_still_end_where_their_table_ends():
         decoder.step(torch.tensor([[BOS]]), state)
 
 
-@pytest.mark.parametrize("kind", ["transformer", "rnnsearch", "luong"])
-def test_bfloat16_differs_by_what_its_rounding_explains(kind):
-    case = COVERED[0] if kind == "transformer" else variant(kind)
+@pytest.mark.parametrize(
+    "case",
+    [
+        COVERED[0],
+        variant("rnnsearch"),
+        variant("luong"),
+        variant("luong", attention=attention(score="concat")),
+    ],
+    ids=str,
+)
+def test_bfloat16_differs_by_what_its_rounding_explains(case):
     model = built(case, torch.float32)
     source, tokens = padded(sources(SIZES)), torch.full((3, 1), BOS)
     steps = [
@@ -154,6 +173,15 @@ def test_bfloat16_differs_by_what_its_rounding_explains(kind):
     error = (half - exact).abs().max()
     # Each product rounds by 2^-9 of numbers of the size of the logits; some ten follow each other.
     assert 0 < error < 10 * 2**-9 * (1 + exact.abs().max())
+
+
+@pytest.mark.parametrize("kind", ["rnnsearch", "luong"])
+def test_a_known_target_too_is_read_with_rounded_layers(kind):
+    model = built(variant(kind, attention=attention(score="additive")), torch.float32)
+    given = *padded(sources(SIZES)), padded(targets(SIZES))[0]
+    exact, half = (one.force(*given).features for one in (model, reduced(model, "bfloat16")))
+    # Features are at most some units; ten roundings by 2^-9 of them follow each other.
+    assert 0 < (half - exact).abs().max() < 10 * 2**-9 * (1 + exact.abs().max())
 
 
 def test_float32_is_the_model_and_bfloat16_leaves_the_model_alone():

@@ -7,8 +7,9 @@ import torch
 from torch import nn
 from torch.testing import assert_close
 
-from qkv.nn.attentive import Source, Weights, attentive_gru
+from qkv.nn.attentive import Weights, attentive_gru
 from qkv.nn.gated import gru, merged_biases
+from qkv.nn.reading import AdditiveReader, Source
 
 TIME, BATCH, KEYS, WIDTH, HIDDEN, INNER, VALUE = 5, 3, 7, 11, 13, 17, 19
 
@@ -61,22 +62,23 @@ def test_the_attentive_decoder_and_its_gradients_are_those_of_its_equations(time
     query, v = draw(INNER, HIDDEN), draw(INNER)
     inputs, initial = draw(time, BATCH, WIDTH), draw(BATCH, HIDDEN)
     keys, values = draw(BATCH, KEYS, INNER), draw(BATCH, KEYS, VALUE)
-    allowed = torch.arange(KEYS) < torch.tensor([[KEYS], [1], [4]]) if masked else None
+    lengths = torch.tensor([KEYS, 1, 4])
+    allowed = torch.arange(KEYS) < lengths[:, None, None] if masked else None
 
     to_gates, to_context = cell.weight_ih.split([WIDTH, VALUE], dim=1)
     bias, offset = merged_biases(cell.bias_ih, cell.bias_hh)
     found = attentive_gru(
         inputs @ to_gates.t() + bias,
         initial,
-        Source(keys, values, allowed),
-        Weights(query, v, to_context, cell.weight_hh, offset),
+        Source(AdditiveReader, keys, values, query, v, allowed),
+        Weights(to_context, cell.weight_hh, offset),
     )
 
     state, states, contexts, rows = initial, [], [], []
     for t in range(time):
         energies = torch.tanh((state @ query.t()).unsqueeze(1) + keys) @ v
         if allowed is not None:
-            energies = energies.masked_fill(~allowed, -torch.inf)
+            energies = energies.masked_fill(~allowed.squeeze(1), -torch.inf)
         rows.append(energies.softmax(-1))
         contexts.append((rows[-1].unsqueeze(1) @ values).squeeze(1))
         state = cell(torch.cat([inputs[t], contexts[-1]], -1), state)

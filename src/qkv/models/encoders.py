@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from qkv.nn.dropout import Dropout
-from qkv.nn.gated import gru
+from qkv.nn.gated import gru, written_out
+from qkv.nn.lstm import lstm
 from qkv.text.vocabulary import PAD
 
 CELLS: dict[str, type[nn.RNN] | type[nn.GRU] | type[nn.LSTM]] = {
@@ -126,13 +127,15 @@ def read(
 ) -> Pass:
     """Run one of `CELLS` over padded inputs and find each sequence's own last state."""
     states, _ = recurrence(inputs)
-    return ended(states, lengths)
-
-
-def ended(states: Float[Tensor, "batch source hidden"], lengths: Int[Tensor, " batch"]) -> Pass:
-    """Find each sequence's own last state."""
-    final = states[torch.arange(lengths.shape[0], device=lengths.device), lengths - 1]
+    final = last(states, lengths)
     return Pass(states, final, final)
+
+
+def last(
+    states: Float[Tensor, "batch source hidden"], lengths: Int[Tensor, " batch"]
+) -> Float[Tensor, "batch hidden"]:
+    """Return each sequence's own last state."""
+    return states[torch.arange(lengths.shape[0], device=lengths.device), lengths - 1]
 
 
 @read.register
@@ -141,6 +144,9 @@ def _(
     inputs: Float[Tensor, "batch source width"],
     lengths: Int[Tensor, " batch"],
 ) -> Pass:
+    if written_out(inputs):
+        states, cells = lstm(recurrence, inputs)
+        return Pass(states, last(states, lengths), last(cells, lengths))
     # Of its cells torch returns the last one only; packing makes that the last real token's.
     packed = pack_padded_sequence(inputs, lengths.cpu(), batch_first=True, enforce_sorted=False)
     outputs, (hidden, cell) = recurrence(packed)
@@ -154,7 +160,9 @@ def _(
     inputs: Float[Tensor, "batch source width"],
     lengths: Int[Tensor, " batch"],
 ) -> Pass:
-    return ended(gru(recurrence, inputs), lengths)
+    states = gru(recurrence, inputs)
+    final = last(states, lengths)
+    return Pass(states, final, final)
 
 
 def reversal(lengths: Int[Tensor, " batch"], width: int) -> Int[Tensor, "batch source"]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from qkv.attention import Mask
 from qkv.config import LuongConfig
@@ -19,7 +20,11 @@ from qkv.models.parts import (
     need_of,
 )
 from qkv.models.recurrent import RecurrentDecoder, RecurrentState
+from qkv.models.written import source_of
 from qkv.nn.dropout import Dropout
+from qkv.nn.feeding import Combine, Layer, Said, fed_lstm
+from qkv.nn.lstm import layer_of
+from qkv.nn.reading import Source
 
 
 class Luong(RecurrentDecoder):
@@ -91,14 +96,52 @@ class Luong(RecurrentDecoder):
         *,
         need_attention: bool = False,
     ) -> Forced:
-        """Without input feeding nothing comes between the steps: one call for all of them."""
-        if self.input_feeding:
-            return super().force(source, lengths, target, need_attention=need_attention)
+        """Without input feeding nothing comes between the steps: one call for all of them.
+
+        With it, where the loops of `qkv.nn` do, all steps are one function, gradients included.
+        """
         state = self.start(source, lengths)
-        embedded = self.dropout(self.target_embedding(target))
-        outputs, _ = self.recurrence(embedded, self._pack(state))
-        places = torch.arange(target.shape[1], device=target.device)
-        return self._attend(outputs, places, state, need_attention=need_attention)
+        assert state.memory is not None
+        if not self.input_feeding:
+            embedded = self.dropout(self.target_embedding(target))
+            outputs, _ = self.recurrence(embedded, self._pack(state))
+            places = torch.arange(target.shape[1], device=target.device)
+            return self._attend(outputs, places, state, need_attention=need_attention)
+        asked = source_of(self.attention, state.memory, target.shape[1], self.combine.weight)
+        if asked is None:
+            return self.force_from(state, target, need_attention=need_attention)
+        said = self._feed(target, state, asked)
+        rows = said.weights.transpose(0, 1) if need_attention else None
+        return Forced(said.attentional.transpose(0, 1), rows)
+
+    def _feed(
+        self, target: Int[Tensor, "batch time"], state: RecurrentState, source: Source
+    ) -> Said:
+        """Run all steps with input feeding."""
+        embedded = self.dropout(self.target_embedding(target)).transpose(0, 1)
+        count, hidden = self.recurrence.num_layers, self.recurrence.hidden_size
+        starts = [tensor.squeeze(1) for tensor in state.hidden[1:]]
+        own = [layer_of(self.recurrence, k) for k in range(count)]
+        to_lowest, to_fed = own[0].read.split([embedded.shape[-1], hidden], dim=1)
+        reads = [to_fed, *(weights.read for weights in own[1:])]
+        layers = [
+            Layer(
+                starts[k],
+                starts[count + k],
+                torch.cat([reads[k], weights.recurrent], dim=1),
+                weights.bias if k else None,
+            )
+            for k, weights in enumerate(own)
+        ]
+        to_context, to_state = self.combine.weight.split([source.values.shape[-1], hidden], dim=1)
+        between = embedded.new_ones(count - 1, *embedded.shape[:2], hidden)
+        return fed_lstm(
+            F.linear(embedded, to_lowest, own[0].bias),
+            layers,
+            source,
+            Combine(to_context, to_state),
+            self.dropout(between) if self.training and self.recurrence.dropout else None,
+        )
 
     def advance(
         self,

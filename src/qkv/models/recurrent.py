@@ -77,6 +77,16 @@ class RecurrentDecoder(EncoderDecoder[RecurrentState]):
     ) -> Forced:
         """See `EncoderDecoder.force`."""
         state = self.start(source, lengths)
+        return self.force_from(state, target, need_attention=need_attention)
+
+    def force_from(
+        self,
+        state: RecurrentState,
+        target: Int[Tensor, "batch time"],
+        *,
+        need_attention: bool = False,
+    ) -> Forced:
+        """Read `target` from a start, one token after another, as search does."""
         embedded = self.dropout(self.target_embedding(target))
         steps = []
         for token in embedded.split(1, dim=1):

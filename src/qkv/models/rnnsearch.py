@@ -7,9 +7,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from qkv.attention import Attention, Mask
-from qkv.attention.masks.visible import Visible
-from qkv.attention.scores import Additive
+from qkv.attention import Mask
 from qkv.config import RNNsearchConfig
 from qkv.models.encoders import RecurrentEncoder
 from qkv.models.model import Forced
@@ -22,9 +20,10 @@ from qkv.models.parts import (
     need_of,
 )
 from qkv.models.recurrent import RecurrentDecoder, RecurrentState
-from qkv.nn.attentive import Source, Weights, attentive_gru
+from qkv.models.written import source_of
+from qkv.nn.attentive import Weights, attentive_gru
 from qkv.nn.dropout import Dropout
-from qkv.nn.gated import merged_biases, written_out
+from qkv.nn.gated import merged_biases
 
 
 class RNNsearch(RecurrentDecoder):
@@ -86,27 +85,22 @@ class RNNsearch(RecurrentDecoder):
         *,
         need_attention: bool = False,
     ) -> Forced:
-        """With the paper's attention on a CPU all steps are one function, gradients included."""
-        if not (written_out(self.cell.weight_hh) and is_papers(self.attention)):
-            return super().force(source, lengths, target, need_attention=need_attention)
+        """Where the loops of `qkv.nn` do, all steps are one function, gradients included."""
         state = self.start(source, lengths)
-        memory, score = state.memory, self.attention.score
-        assert memory is not None and isinstance(score, Additive)
-        assert memory.seen is None or isinstance(memory.seen, Visible)
+        assert state.memory is not None
+        asked = source_of(self.attention, state.memory, target.shape[1], self.cell.weight_ih)
+        if asked is None:
+            return self.force_from(state, target, need_attention=need_attention)
         embedded = self.dropout(self.target_embedding(target)).transpose(0, 1)
         to_gates, to_context = self.cell.weight_ih.split(
-            [embedded.shape[-1], memory.value.shape[-1]], dim=1
+            [embedded.shape[-1], asked.values.shape[-1]], dim=1
         )
         bias, offset = merged_biases(self.cell.bias_ih, self.cell.bias_hh)
         read = attentive_gru(
             F.linear(embedded, to_gates, bias),
             state.hidden[0].squeeze(1),
-            Source(
-                memory.key,
-                memory.value,
-                None if memory.seen is None else memory.seen.allowed.squeeze(1),
-            ),
-            Weights(score.project_query.weight, score.v, to_context, self.cell.weight_hh, offset),
+            asked,
+            Weights(to_context, self.cell.weight_hh, offset),
         )
         features = torch.cat([read.states, embedded, read.contexts], dim=-1).transpose(0, 1)
         return Forced(features, read.weights.transpose(0, 1) if need_attention else None)
@@ -142,12 +136,3 @@ class RNNsearch(RecurrentDecoder):
         return Forced(features, attended.weights, drawn), RecurrentState(
             (current,), state.memory, state.time + 1
         )
-
-
-def is_papers(attention: Attention) -> bool:
-    """Whether an attention is Bahdanau's: additive, with a softmax over all of the source."""
-    return (
-        isinstance(attention.score, Additive)
-        and attention.normalizer.name == "softmax"
-        and attention.local is None
-    )

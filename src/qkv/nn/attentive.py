@@ -1,7 +1,6 @@
 """A gated decoder that attends before each step, over a whole target, gradients written out.
 
-    e_ij = v . tanh(W_q h_{i-1} + k_j),   alpha_i = softmax(e_i),   c_i = alpha_i values
-    h_i = GRU(h_{i-1}, x_i + C c_i)
+    alpha_i = softmax(e(h_{i-1}, keys)),   c_i = alpha_i values,   h_i = GRU(h_{i-1}, x_i + C c_i)
 
 (Bahdanau, Cho and Bengio 2015, eqs. 5 and 6, as RNNsearch has them.) Forward, a step has two
 products of matrices: h_{i-1} with W_q and the recurrent weights side by side, and the context.
@@ -10,7 +9,6 @@ Backward too; the gradients of all weights are one product each, over all steps.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -21,7 +19,9 @@ from torch.autograd.function import once_differentiable
 from qkv.nn.gated import Gates
 
 if TYPE_CHECKING:
-    from jaxtyping import Bool, Float
+    from jaxtyping import Float
+
+    from qkv.nn.reading import Reader, Source
 
 
 class Read(NamedTuple):
@@ -33,20 +33,9 @@ class Read(NamedTuple):
 
 
 @dataclass(frozen=True, eq=False)
-class Source:
-    """What is attended to: keys that the score has projected, values, and which may be met."""
-
-    keys: Float[Tensor, "batch keys inner"]
-    values: Float[Tensor, "batch keys width"]
-    allowed: Bool[Tensor, "batch keys"] | None
-
-
-@dataclass(frozen=True, eq=False)
 class Weights:
-    """Of the score, W_q and v; of the cell, C, the recurrent ones R (r, z, n), and b_n."""
+    """Of the cell: C, the recurrent ones R (r, z, n), and b_n."""
 
-    query: Float[Tensor, "inner hidden"]
-    v: Float[Tensor, " inner"]
     context: Float[Tensor, "gates width"]
     recurrent: Float[Tensor, "gates hidden"]
     offset: Float[Tensor, " hidden"]
@@ -62,18 +51,18 @@ def attentive_gru(
     hidden = initial.shape[-1]
     recurrent = weights.recurrent
     # Side by side, with R_n first: the order in which Gates has the slopes.
-    beside = torch.cat([weights.query, recurrent[2 * hidden :], recurrent[: 2 * hidden]])
+    beside = torch.cat([source.query, recurrent[2 * hidden :], recurrent[: 2 * hidden]])
     return Read(
         *_Attentive.apply(
+            source.kind(source, len(inputs)),
             inputs,
             initial,
             source.keys,
             source.values,
-            weights.v,
+            source.v,
             weights.context,
             beside,
             weights.offset,
-            source.allowed,
         )
     )
 
@@ -83,78 +72,55 @@ class _Attentive(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any,
-        inputs: Tensor,
-        initial: Tensor,
-        keys: Tensor,
-        values: Tensor,
-        *weights: Tensor,
+        ctx: Any, reader: Reader, inputs: Tensor, initial: Tensor, *tensors: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
-        v, to_gates, beside, offset, allowed = weights
-        time, (batch, hidden), inner = len(inputs), initial.shape, keys.shape[-1]
-        gates = Gates(time, initial)
-        tanh = keys.new_empty(time, *keys.shape)
-        alpha = keys.new_empty(time, batch, keys.shape[1])
-        contexts = values.new_empty(time, batch, values.shape[-1])
-        hide = None if allowed is None else torch.where(allowed, 0.0, -math.inf).to(keys.dtype)
-        for t in range(time):
+        *_, to_gates, beside, offset = tensors
+        hidden, inner = initial.shape[-1], reader.projected
+        gates = Gates(len(inputs), initial)
+        for t, known in enumerate(inputs):
             product = torch.mm(gates.states[t], beside.t())
-            torch.add(product[:, None, :inner], keys, out=tanh[t]).tanh_()
-            energies = (tanh[t].view(-1, inner) @ v).view(alpha.shape[1:])
-            torch.softmax(energies if hide is None else energies + hide, -1, out=alpha[t])
-            torch.bmm(alpha[t].unsqueeze(1), values, out=contexts[t].unsqueeze(1))
+            context = reader.read(t, gates.states[t], product[:, :inner])
             torch.add(product[:, inner : inner + hidden], offset, out=gates.hidden[t])
-            row = torch.addmm(inputs[t], contexts[t], to_gates.t())
+            row = torch.addmm(known, context, to_gates.t())
             gates.step(t, row, product[:, inner + hidden :], gates.hidden[t])
-        ctx.gates, ctx.tanh = gates, tanh
-        ctx.save_for_backward(keys, values, v, to_gates, beside, alpha)
-        ctx.contexts = contexts
+        ctx.gates, ctx.reader = gates, reader
+        ctx.save_for_backward(to_gates, beside)
         ctx.set_materialize_grads(False)  # what no loss reads costs nothing
-        return gates.states[1:], contexts, alpha
+        # Not what the reader holds: with a graph these would keep their run for ever.
+        return gates.states[1:], reader.contexts[:], reader.alpha[:]
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *given: Tensor | None) -> tuple[Tensor | None, ...]:
-        keys, values, v, to_gates, beside, alpha = ctx.saved_tensors
+        to_gates, beside = ctx.saved_tensors
         gates: Gates = ctx.gates
-        tanh = ctx.tanh
+        reader: Reader = ctx.reader
         to_states = torch.zeros_like(gates.states[1:]) if given[0] is None else given[0]
-        to_contexts = torch.zeros_like(ctx.contexts) if given[1] is None else given[1]
-        to_alpha = given[2]
+        to_contexts = torch.zeros_like(reader.contexts) if given[1] is None else given[1]
         slopes, update = gates.slopes()
-        time, batch, hidden, inner = *slopes.shape[:2], slopes.shape[-1], keys.shape[-1]
+        time, batch, hidden, inner = *slopes.shape[:2], slopes.shape[-1], reader.projected
         # A row: the gradients of W_q h, of R_n h, and of x_r, x_z and x_n.
         found = slopes.new_empty(time, batch, inner + 4 * hidden)
-        read = torch.empty_like(to_contexts)
-        to_keys, to_v, flat = torch.zeros_like(keys), torch.zeros_like(v), torch.empty_like(keys)
-        one = keys.new_ones(())
+        reader.turn(given[2])
         state = to_states[-1]
         for t in range(time - 1, -1, -1):
             row = found[t]
             torch.mul(state.unsqueeze(1), slopes[t], out=row[:, inner:].unflatten(-1, (4, hidden)))
-            torch.addmm(to_contexts[t], row[:, inner + hidden :], to_gates, out=read[t])
-            energies = torch.bmm(values, read[t].unsqueeze(-1)).squeeze(-1)
-            if to_alpha is not None:
-                energies += to_alpha[t]
-            energies = torch._softmax_backward_data(energies, alpha[t], -1, energies.dtype)
-            to_v.addmv_(tanh[t].view(-1, inner).t(), energies.view(-1))
-            torch.addcmul(one, tanh[t], tanh[t], value=-1, out=flat)
-            torch.mul(torch.bmm(energies.unsqueeze(1), flat).squeeze(1), v, out=row[:, :inner])
-            to_keys.addcmul_(flat, energies.unsqueeze(-1))
+            to_context = reader.to_contexts[t]
+            torch.addmm(to_contexts[t], row[:, inner + hidden :], to_gates, out=to_context)
             before = to_states[t - 1] if t else torch.zeros_like(state)
             state = torch.addcmul(before, state, update[t])
+            reader.back(t, state, row[:, :inner])
             state.addmm_(row[:, : inner + 3 * hidden], beside)
         rows = found.view(time * batch, -1)
-        to_beside = rows[:, : inner + 3 * hidden].t() @ gates.states[:-1].reshape(-1, hidden)
-        to_inputs = found[..., inner + hidden :]
+        asked = gates.states[:-1]
+        to_source = reader.found(asked)
         return (
-            to_inputs,
-            state,
-            to_keys.mul_(v),
-            torch.bmm(alpha.permute(1, 2, 0), read.transpose(0, 1)),
-            to_v,
-            rows[:, inner + hidden :].t() @ ctx.contexts.view(time * batch, -1),
-            to_beside,
-            rows[:, inner : inner + hidden].sum(0),
             None,
+            found[..., inner + hidden :],
+            state,
+            *to_source,
+            rows[:, inner + hidden :].t() @ reader.contexts.flatten(0, 1),
+            rows[:, : inner + 3 * hidden].t() @ asked.reshape(-1, hidden),
+            rows[:, inner : inner + hidden].sum(0),
         )

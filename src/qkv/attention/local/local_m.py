@@ -37,4 +37,8 @@ class LocalM(Local):
         lengths: Int[Tensor, "*batch"],
     ) -> Placement:
         """A window around each query's own position."""
-        return Placement(Mask.around(positions.to(torch.float32), self.window), None)
+        return Placement(self.around(positions), None)
+
+    def around(self, positions: Int[Tensor, " queries"]) -> Mask:
+        """Return the windows of queries at these positions."""
+        return Mask.around(positions.to(torch.float32), self.window)

@@ -49,3 +49,8 @@ class Additive(AdditiveScore):
     ) -> Float[Tensor, "*batch queries hidden"]:
         """Project the queries."""
         return self.project_query(query)
+
+    @property
+    def query_weight(self) -> Float[Tensor, "hidden query_dim"]:
+        """W."""
+        return self.project_query.weight

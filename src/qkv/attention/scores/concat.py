@@ -44,10 +44,15 @@ class Concat(AdditiveScore):
         self, key: Float[Tensor, "*batch keys key_dim"]
     ) -> Float[Tensor, "*batch keys hidden"]:
         """Multiply the keys by W's right part once."""
-        return F.linear(key, self.project.weight[:, self.query_dim :])
+        return F.linear(key, self.project.weight[:, self.query_dim :].to(key.dtype))
 
     def to_hidden(
         self, query: Float[Tensor, "*batch queries query_dim"]
     ) -> Float[Tensor, "*batch queries hidden"]:
         """Multiply the queries by W's left part."""
-        return F.linear(query, self.project.weight[:, : self.query_dim])
+        return F.linear(query, self.query_weight.to(query.dtype))
+
+    @property
+    def query_weight(self) -> Float[Tensor, "hidden query_dim"]:
+        """W's left part."""
+        return self.project.weight[:, : self.query_dim]

@@ -115,6 +115,11 @@ class AdditiveScore(Score):
     ) -> Float[Tensor, "*batch queries hidden"]:
         """Project the queries."""
 
+    @property
+    def query_weight(self) -> Float[Tensor, "hidden query_dim"] | None:
+        """What `to_hidden` multiplies the queries by; None: it does something else."""
+        return None
+
     def forward(
         self,
         query: Float[Tensor, "*batch queries query_dim"],
