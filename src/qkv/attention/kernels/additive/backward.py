@@ -84,7 +84,7 @@ def _slope(way, g0, flat, keys, most):
 def _slopes_of(way, g0, flat, keys, numbers):
     """One query, the way that `find_centre` found."""
     cap, reach, _, _ = numbers
-    if way == NEAR or way == QUADS:
+    if way in (NEAR, QUADS):
         _slope(AS_NEAR, g0, flat, keys, cap)
     elif way == FAR:
         _slope(AS_FAR, g0, flat, keys, cap)
@@ -102,14 +102,14 @@ def _numbers(places):
 
 
 @njit(**EXACT)
-def _rows_gradients(a, g, start, way, numbers, parts, to_a, total):  # noqa: PLR0913 - compiled
-    """Write the gradients of four queries, or say that they must be taken one by one, or of one.
+def _rows_gradients(a, g, start, way, numbers, parts, to_a, total):
+    """Write the gradients of one query or four, and add to those of the keys, and to the total.
 
-    Add to those of the keys, and to the total.
+    False: nothing is done, and the four must be taken one by one.
     """
-    keys, flat, _, rest = parts
+    keys, flat, places, _, rest = parts
     some, width = a.shape[0], total.shape[0]
-    places, scale = flat.reshape(9, BLOCK), rest[3, :width]
+    scale = rest[3, :width]
     prepare(a, start, flat.dtype.type(1), way, rest[0, :width], rest[1, :width], places)
     for d in range(_TO, PLACES):
         flat[d] = flat.dtype.type(0)
@@ -129,11 +129,11 @@ def _rows_gradients(a, g, start, way, numbers, parts, to_a, total):  # noqa: PLR
 
 
 @njit(**EXACT)
-def _some_gradients(  # noqa: PLR0913 - compiled
+def _some_gradients(  # noqa: C901, PLR0913 - compiled: what is told apart costs a copy
     a, b, g, v, start, numbers, parts, to_a, to_b, total
 ):
     """Write 4 v sum_j g u, 4 v sum_i g u and sum_ij g r, u = r (1 - r), for one item."""
-    keys, flat, ends, rest = parts
+    keys, flat, _, ends, rest = parts
     width, zero, one = total.shape[0], flat.dtype.type(0), flat.dtype.type(1)
     centre, limits, tops = rest[0, :width], rest[1, :width], rest[2, :width]
     scale, way = rest[3, :width], APART
@@ -152,11 +152,14 @@ def _some_gradients(  # noqa: PLR0913 - compiled
         total[d], scale[d] = zero, flat.dtype.type(4) * v[start + d]
     for i in range(0, a.shape[0], 4):
         stop = min(i + 4, a.shape[0])
-        if way == QUADS and stop == i + 4:
-            if _rows_gradients(
+        if (
+            way == QUADS
+            and stop == i + 4
+            and _rows_gradients(
                 a[i:stop], g[i:stop], start, way, numbers, parts, to_a[i:stop], total
-            ):
-                continue
+            )
+        ):
+            continue
         for n in range(i, stop):
             one_more = n + 1
             _rows_gradients(
@@ -178,7 +181,8 @@ def gradients(  # noqa: PLR0913 - compiled
     for n in range(scratch.shape[0]):
         scratch[n] = zero
     keys, at = cut(scratch, 0, b.shape[1], _ROW)
-    flat, at = scratch[at : at + PLACES], at + PLACES
+    flat = scratch[at : at + PLACES]
+    places, at = cut(scratch, at, 9, BLOCK)
     ends, at = cut(scratch, at, 4, BLOCK)
     rest, at = cut(scratch, at, 4, BLOCK)
     while True:
@@ -187,5 +191,5 @@ def gradients(  # noqa: PLR0913 - compiled
             return
         n, start = unit // blocks, unit % blocks * BLOCK
         total = to_v[n, start : min(start + BLOCK, hidden)]
-        parts = keys, flat, ends, rest
+        parts = keys, flat, places, ends, rest
         _some_gradients(a[n], b[n], g[n], v, start, numbers, parts, to_a[n], to_b[n], total)

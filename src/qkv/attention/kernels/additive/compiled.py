@@ -128,7 +128,7 @@ def backward(
         g.copy_(to_weights)
     to_a, to_b, to_value = found
     units = items * (-(-queries // ROWS) + -(-keys // KEYS_TOGETHER))
-    size = TOGETHER * (rounded(keys, LANES) + rounded(read, ALIGNED))
+    size = 5 * rounded(keys, LANES) + LANES + TOGETHER * rounded(read, ALIGNED)
     task = _task((items, queries, keys, 0, read), units, size)
     task[FILLED] = int(to_weights is not None)
     given = {VALUE: value, PAIRS: weights, CONTEXT: to_context, LOG: to_log}
@@ -153,9 +153,7 @@ def _gradients(a: Tensor, b: Tensor, v: Tensor, g: Tensor, to_a: Tensor, to_b: T
     to_r = a.new_empty(items, hidden)
     units, size = items * -(-hidden // BLOCK), (2 * keys + 17) * BLOCK
     task = _task((items, queries, keys, hidden, 0), units, size)
-    _share(
-        "gradients", task, {A: a, B: b, V: v, GRADIENT: g, TO_A: to_a, TO_B: to_b, TO_V: to_r}
-    )
+    _share("gradients", task, {A: a, B: b, V: v, GRADIENT: g, TO_A: to_a, TO_B: to_b, TO_V: to_r})
     return g.sum() - 2 * to_r.sum(0)
 
 

@@ -16,7 +16,6 @@ from qkv.attention.kernels.additive.backward import gradients
 from qkv.attention.kernels.additive.forward import energies
 from qkv.attention.kernels.additive.steps import step
 from qkv.attention.kernels.additive.task import (
-    WIDTH,
     CONTEXT,
     GRADIENT,
     HELPER,
@@ -35,6 +34,7 @@ from qkv.attention.kernels.additive.task import (
     TO_V,
     TO_VALUE,
     VALUE,
+    WIDTH,
     A,
     B,
     V,

@@ -48,7 +48,7 @@ from qkv.attention.kernels.additive.vectors import (
 
 @njit(**EXACT)
 def _lay(rows, way, centre, limits, line, table):
-    """Prepare keys, LANES of them side by side: table [blocks, hidden, LANES]."""
+    """Prepare keys, LANES of them side by side: a block of the table is [hidden, LANES]."""
     minus = -rows.dtype.type(1)
     width, last = centre.shape[0], rows.shape[0] - 1
     for j in range(table.shape[0] * LANES):
@@ -56,7 +56,7 @@ def _lay(rows, way, centre, limits, line, table):
         prepare(rows[at : at + 1], 0, minus, way, centre, limits, line)
         block = table[j // LANES]
         for d in range(width):
-            block[d, j % LANES] = line[0, d]
+            block[d * LANES + j % LANES] = line[0, d]
 
 
 @njit(**EXACT)
@@ -105,7 +105,7 @@ def share_four(p0, p1, p2, p3):
 
 
 @njit(**SUMS)
-def _meet_quads(rows, keys, upside, sums):
+def _meet_quads(rows, keys, upside, flat):
     """As `_meet_four`, beside the largest v: sums[i, j] = sum_d 1 / (u_d + rows_id keys_dj).
 
     u is the largest v over v, and the rows are multiplied by it.
@@ -113,11 +113,11 @@ def _meet_quads(rows, keys, upside, sums):
     wide()
     zero = upside.dtype.type(0)
     row_0, row_1, row_2, row_3 = rows[0], rows[1], rows[2], rows[3]
-    flat, fours = sums.reshape(4 * LANES), keys.reshape(upside.shape[0] // 4, 4 * LANES)
+    # One array, read and written at fixed places: nothing is asked at run time about overlaps.
     for j in range(4 * LANES):
         flat[j] = zero
-    for n in range(fours.shape[0]):
-        d, four = 4 * n, fours[n]
+    for d in range(0, upside.shape[0], 4):
+        four = keys[d * LANES : (d + 4) * LANES]
         u0, u1, u2, u3 = upside[d], upside[d + 1], upside[d + 2], upside[d + 3]
         a0, a1, a2, a3 = row_0[d], row_0[d + 1], row_0[d + 2], row_0[d + 3]
         b0, b1, b2, b3 = row_1[d], row_1[d + 1], row_1[d + 2], row_1[d + 3]
@@ -127,9 +127,7 @@ def _meet_quads(rows, keys, upside, sums):
             k0, k1 = four[j], four[LANES + j]
             k2, k3 = four[2 * LANES + j], four[3 * LANES + j]
             flat[j] += share_four(u0 + a0 * k0, u1 + a1 * k1, u2 + a2 * k2, u3 + a3 * k3)
-            flat[LANES + j] += share_four(
-                u0 + b0 * k0, u1 + b1 * k1, u2 + b2 * k2, u3 + b3 * k3
-            )
+            flat[LANES + j] += share_four(u0 + b0 * k0, u1 + b1 * k1, u2 + b2 * k2, u3 + b3 * k3)
             flat[2 * LANES + j] += share_four(
                 u0 + c0 * k0, u1 + c1 * k1, u2 + c2 * k2, u3 + c3 * k3
             )
@@ -139,17 +137,15 @@ def _meet_quads(rows, keys, upside, sums):
 
 
 @njit(**SUMS)
-def _meet_four(rows, keys, v, sums):
+def _meet_four(rows, keys, v, flat):
     """sums[i, j] = sum_d v_d / (1 + rows_id keys_dj), for four queries and LANES keys."""
     wide()
     one, zero = v.dtype.type(1), v.dtype.type(0)
     row_0, row_1, row_2, row_3 = rows[0], rows[1], rows[2], rows[3]
-    # One array, read and written at fixed places: nothing is asked at run time about overlaps.
-    flat, twos = sums.reshape(4 * LANES), keys.reshape(v.shape[0] // 2, 2 * LANES)
     for j in range(4 * LANES):
         flat[j] = zero
-    for n in range(twos.shape[0]):
-        d, two = 2 * n, twos[n]
+    for d in range(0, v.shape[0], 2):
+        two = keys[d * LANES : (d + 2) * LANES]
         v0, v1 = v[d], v[d + 1]
         a0, a1, b0, b1 = row_0[d], row_0[d + 1], row_1[d], row_1[d + 1]
         c0, c1, d0, d1 = row_2[d], row_2[d + 1], row_3[d], row_3[d + 1]
@@ -169,17 +165,20 @@ def _meet_one(way, row, keys, v, most, sums):
     for j in range(LANES):
         sums[j] = zero
     for d in range(0, v.shape[0], 4):
-        key_0, key_1, key_2, key_3 = keys[d], keys[d + 1], keys[d + 2], keys[d + 3]
+        four = keys[d * LANES : (d + 4) * LANES]
         v0, v1, v2, v3 = v[d], v[d + 1], v[d + 2], v[d + 3]
         a0, a1, a2, a3 = row[d], row[d + 1], row[d + 2], row[d + 3]
         for j in range(LANES):
-            x0, x1 = pair(way, a0, key_0[j], one, most), pair(way, a1, key_1[j], one, most)
-            x2, x3 = pair(way, a2, key_2[j], one, most), pair(way, a3, key_3[j], one, most)
+            x0, x1 = pair(way, a0, four[j], one, most), pair(way, a1, four[LANES + j], one, most)
+            x2, x3 = (
+                pair(way, a2, four[2 * LANES + j], one, most),
+                pair(way, a3, four[3 * LANES + j], one, most),
+            )
             sums[j] += share(x0, x1, v0, v1) + share(x2, x3, v2, v3)
 
 
 @njit(**EXACT)
-def _meet(way, rows, count, keys, v, upside, numbers, sums):  # noqa: PLR0913 - compiled
+def _meet(way, rows, count, keys, v, upside, numbers, sums):
     """Up to four queries and a block of keys, the way that `lay_out` found."""
     cap, reach, _, _ = numbers
     if way == QUADS:
@@ -189,12 +188,13 @@ def _meet(way, rows, count, keys, v, upside, numbers, sums):  # noqa: PLR0913 - 
         _meet_four(rows, keys, v, sums)
         return
     for r in range(count):
+        own = sums[r * LANES : (r + 1) * LANES]
         if way == NEAR:
-            _meet_one(AS_NEAR, rows[r], keys, v, cap, sums[r])
+            _meet_one(AS_NEAR, rows[r], keys, v, cap, own)
         elif way == FAR:
-            _meet_one(AS_FAR, rows[r], keys, v, cap, sums[r])
+            _meet_one(AS_FAR, rows[r], keys, v, cap, own)
         else:
-            _meet_one(AS_APART, rows[r], keys, v, v.dtype.type(0.5) * reach, sums[r])
+            _meet_one(AS_APART, rows[r], keys, v, v.dtype.type(0.5) * reach, own)
 
 
 @njit(**EXACT)
@@ -245,7 +245,7 @@ def meet_keys(  # noqa: PLR0913 - compiled
         if meet:
             _meet(way, rows, some, laid[k], v, upside, numbers, sums)
         for r in range(some):
-            source, target = sums[r], out[r][j : j + LANES]
+            source, target = sums[r * LANES : (r + 1) * LANES], out[r][j : j + LANES]
             for c in range(LANES):
                 target[c] = found[1] - twice * source[c] if meet else forbidden
 
@@ -259,15 +259,15 @@ def tools(t, given, scratch):
     for n in range(scratch.shape[0]):
         scratch[n] = zero
     rows, at = cut(scratch, 0, TOGETHER, width)
-    sums, at = cut(scratch, at, TOGETHER, LANES)
+    sums, at = scratch[at : at + TOGETHER * LANES], at + TOGETHER * LANES
     ends, at = cut(scratch, at, 4, width)
     rest, at = cut(scratch, at, 3, width)
     line, at = cut(scratch, at, 1, width)
     both, at = cut(scratch, at, 2, width)
-    flat, at = cut(scratch, at, blocks * width, LANES)
+    laid, at = cut(scratch, at, blocks, width * LANES)
     row, at = cut(scratch, at, TOGETHER, blocks * LANES)
     side = both[0], both[1], rows, ends, rest, line, sums
-    return side, flat.reshape(blocks, width, LANES), row, at
+    return side, laid, row, at
 
 
 @njit(**EXACT)

@@ -109,7 +109,7 @@ class _Fused(torch.autograd.Function):
     """What is asked for, and None where it is not, with two ways back."""
 
     @staticmethod
-    def forward(
+    def forward(  # noqa: PLR0913 - what is saved are its arguments
         ctx: Any,
         a: Tensor,
         b: Tensor,

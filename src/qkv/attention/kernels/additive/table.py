@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 GAINS_FROM = 2**14
 """Numbers of the keys from which on a table pays."""
 WIDE = 64
-"""Rows are multiples of so many numbers: four quarters of whole vectors."""
+"""Rows are multiples of so many numbers: four vectors of the widest kind."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,7 +75,10 @@ class Table:
         return Table(self.exponentials[rows], self.value[rows], allowed)
 
     def ask(
-        self, query: Float[Tensor, "batch queries hidden"], v: Float[Tensor, " hidden"], weigh: bool
+        self,
+        query: Float[Tensor, "batch queries hidden"],
+        v: Float[Tensor, " hidden"],
+        weigh: bool,
     ) -> tuple[Tensor, Tensor | None]:
         """Return the context and, where wanted, the weights."""
         table, value, allowed = self.exponentials, self.value, self.allowed
@@ -84,7 +87,7 @@ class Table:
         context = value.new_empty(batch, queries, read)
         weights = value.new_empty(batch, queries, keys) if weigh else None
         threads = count(batch, batch * queries * keys * width)
-        size = 5 * width + rounded(keys, LANES) + LANES
+        size = 5 * width + rounded(keys, LANES) + WIDE
         scratch = value.new_empty(threads * size)
         mask = (0, 0, 0, 0)
         if allowed is not None:

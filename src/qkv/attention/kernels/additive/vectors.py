@@ -152,17 +152,39 @@ def _pair(way, a, b, one, most):
     return lambda way, a, b, one, most: one + exp_twice(within(a + b, most))
 
 
+@njit(**EXACT)
+def copy(source, target):
+    """Fill a row."""
+    for n in range(target.shape[0]):
+        target[n] = source[n]
+
+
 # Slices are taken of whole rows, one row at a time: the compiler then knows that a row's numbers
 # stand one after another.
 @njit(**EXACT)
+def _lower(x, y):
+    return x if x < y else y
+
+
+@njit(**EXACT)
+def _higher(x, y):
+    return x if x > y else y
+
+
+@njit(**EXACT)
 def ends_of(rows, start, low, high):
-    """The lowest and highest number of each column from `start` on."""
-    stop = start + low.shape[0]
-    for i in range(rows.shape[0]):
-        row = rows[i, start:stop]
-        for d in range(low.shape[0]):
-            low[d] = row[d] if i == 0 or row[d] < low[d] else low[d]
-            high[d] = row[d] if i == 0 or row[d] > high[d] else high[d]
+    """The lowest and highest number of each column from `start` on; four rows at a time."""
+    wide()
+    width, last = low.shape[0], rows.shape[0] - 1
+    copy(rows[0, start : start + width], low)
+    copy(rows[0, start : start + width], high)
+    for i in range(0, rows.shape[0], 4):
+        w, x = rows[i, start : start + width], rows[min(i + 1, last), start : start + width]
+        y = rows[min(i + 2, last), start : start + width]
+        z = rows[min(i + 3, last), start : start + width]
+        for d in range(width):
+            low[d] = _lower(_lower(w[d], x[d]), _lower(_lower(y[d], z[d]), low[d]))
+            high[d] = _higher(_higher(w[d], x[d]), _higher(_higher(y[d], z[d]), high[d]))
 
 
 @njit(**EXACT)
@@ -205,8 +227,7 @@ def prepare(rows, start, sign, way, centre, limits, out):
     for j in range(rows.shape[0]):
         row, target = rows[j, start : start + width], out[j, :width]
         if way == APART:
-            for d in range(width):
-                target[d] = row[d]
+            copy(row, target)
         else:
             for d in range(width):
                 target[d] = exp_twice(within(row[d] + sign * centre[d], limits[d]))
@@ -255,10 +276,3 @@ def mix(weights, at, steps, terms, rows, out):
             out_1[d] = out_1[d] + b0 * x[d]
             out_2[d] = out_2[d] + c0 * x[d]
             out_3[d] = out_3[d] + d0 * x[d]
-
-
-@njit(**EXACT)
-def copy(source, target):
-    """Fill a row."""
-    for n in range(target.shape[0]):
-        target[n] = source[n]

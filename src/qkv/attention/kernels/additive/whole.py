@@ -61,9 +61,8 @@ def _powers(row, highest, reach):
     """exp(e - highest), 0 where e is -inf."""
     wide()
     half, zero, lowest = row.dtype.type(0.5), row.dtype.type(0), row.dtype.type(-math.inf)
-    blocks = row.reshape(row.shape[0] // LANES, LANES)
-    for k in range(blocks.shape[0]):
-        block = blocks[k]
+    for k in range(0, row.shape[0], LANES):
+        block = row[k : k + LANES]
         for j in range(LANES):
             power = exp_twice(within(half * (block[j] - highest), reach))
             block[j] = zero if block[j] == lowest else power
@@ -73,11 +72,10 @@ def _powers(row, highest, reach):
 def _largest_and_scaled(row, scale, lanes):
     """Multiply by the scale; return the largest number, which is found lane by lane."""
     wide()
-    blocks = row.reshape(row.shape[0] // LANES, LANES)
     for j in range(LANES):
         lanes[j] = row[j] * scale
-    for k in range(blocks.shape[0]):
-        block = blocks[k]
+    for k in range(0, row.shape[0], LANES):
+        block = row[k : k + LANES]
         for j in range(LANES):
             block[j] *= scale
             lanes[j] = block[j] if block[j] > lanes[j] else lanes[j]
@@ -91,11 +89,10 @@ def _largest_and_scaled(row, scale, lanes):
 def _total(row, lanes):
     """The sum, found lane by lane."""
     wide()
-    blocks = row.reshape(row.shape[0] // LANES, LANES)
     for j in range(LANES):
         lanes[j] = row.dtype.type(0)
-    for k in range(blocks.shape[0]):
-        block = blocks[k]
+    for k in range(0, row.shape[0], LANES):
+        block = row[k : k + LANES]
         for j in range(LANES):
             lanes[j] += block[j]
     total = row.dtype.type(0)
@@ -131,6 +128,7 @@ def attend(  # noqa: PLR0913 - compiled
     steps = t[BY_ITEM], t[BY_QUERY], t[BY_KEY]
     side, laid, row, at = tools(t, given, scratch)
     padded = row.shape[1]
+    flat = row.reshape(TOGETHER * padded)
     summed, at = cut(scratch, at, TOGETHER, read)
     found = weigh(given, side[0], side[1])
     while True:
@@ -149,7 +147,7 @@ def attend(  # noqa: PLR0913 - compiled
             )  # fmt: skip
             for r in range(some):
                 forbid(row[r], masked, mask, first + r * steps[1], steps[2], count)
-                log = softmax(row[r], numbers[1], side[6].reshape(TOGETHER * LANES)[:LANES])
+                log = softmax(row[r], numbers[1], side[6][:LANES])
                 if t[LOG]:
                     logs[n, i + r] = log
                 if t[PAIRS]:
@@ -158,7 +156,7 @@ def attend(  # noqa: PLR0913 - compiled
                 target = summed[r]
                 for d in range(read):
                     target[d] = zero
-            mix(row.reshape(TOGETHER * padded), 0, (padded, 1), count, value[n], summed)
+            mix(flat, 0, (padded, 1), count, value[n], summed)
             for r in range(some):
                 copy(summed[r], context[n, i + r])
 
@@ -187,20 +185,30 @@ def _products(rows, i, last, columns, j, end, out):
 
 
 @njit(**SUMS)
-def _slope(weights, row, more, gradient):
-    """g = w (dw - sum w dw + more), where dw comes in `row`; 0 where the weight is 0."""
+def _slope(weights, row, more, lanes):
+    """row = w (dw - sum w dw + more), where dw comes in `row`; 0 where the weight is 0."""
     wide()
     zero = row.dtype.type(0)
+    for j in range(LANES):
+        lanes[j] = zero
+    for k in range(0, row.shape[0], LANES):
+        mine, own = row[k : k + LANES], weights[k : k + LANES]
+        for j in range(LANES):
+            lanes[j] += zero if own[j] == zero else own[j] * mine[j]
     mean = zero
-    for j in range(weights.shape[0]):
-        mean += zero if weights[j] == zero else weights[j] * row[j]
-    for j in range(weights.shape[0]):
-        slope = weights[j] * (row[j] - mean + more)
-        gradient[j] = zero if weights[j] == zero else slope
+    for j in range(LANES):
+        mean += lanes[j]
+    mean -= more
+    for k in range(0, row.shape[0], LANES):
+        mine, own = row[k : k + LANES], weights[k : k + LANES]
+        for j in range(LANES):
+            mine[j] = zero if own[j] == zero else own[j] * (mine[j] - mean)
 
 
 @njit(**EXACT)
-def _some_slopes(t, weights, value, sent, to_logs, gradient, start, stop, row):  # noqa: PLR0913
+def _some_slopes(  # noqa: PLR0913 - compiled
+    t, weights, value, sent, to_logs, gradient, start, stop, row, own, lanes
+):
     """Write the gradients of the energies of some queries of an item."""
     count, last, zero = weights.shape[1], weights.shape[0] - 1, row.dtype.type(0)
     for i in range(start, stop, TOGETHER):
@@ -211,8 +219,10 @@ def _some_slopes(t, weights, value, sent, to_logs, gradient, start, stop, row): 
             if t[FILLED]:
                 for j in range(count):
                     mine[j] += target[j]
+            copy(weights[i + r], own[:count])
             more = to_logs[i + r] if t[LOG] else zero
-            _slope(weights[i + r], mine, more, target)
+            _slope(own, mine, more, lanes)
+            copy(mine, target)
 
 
 @njit(**EXACT)
@@ -238,7 +248,10 @@ def slopes(t, task, weights, value, sent, to_logs, gradient, to_value, scratch):
     (_, queries, count), read = weights.shape, value.shape[2]
     padded = (count + LANES - 1) // LANES * LANES
     row, at = cut(scratch, 0, TOGETHER, padded)
-    summed, at = cut(scratch, at, TOGETHER, read)
+    own, lanes = scratch[at : at + padded], scratch[at + padded : at + padded + LANES]
+    summed, at = cut(scratch, at + padded + LANES, TOGETHER, read)
+    for j in range(padded):
+        own[j] = scratch.dtype.type(0)
     by_query = (queries + ROWS - 1) // ROWS
     by_key = (count + KEYS_TOGETHER - 1) // KEYS_TOGETHER
     while True:
@@ -249,8 +262,9 @@ def slopes(t, task, weights, value, sent, to_logs, gradient, to_value, scratch):
             n, start = unit // by_query, unit % by_query * ROWS
             stop = min(start + ROWS, queries)
             _some_slopes(
-                t, weights[n], value[n], sent[n], to_logs[n], gradient[n], start, stop, row
-            )
+                t, weights[n], value[n], sent[n], to_logs[n], gradient[n], start, stop, row, own,
+                lanes,
+            )  # fmt: skip
         else:
             unit -= t[ITEMS] * by_query
             n, start = unit // by_key, unit % by_key * KEYS_TOGETHER
