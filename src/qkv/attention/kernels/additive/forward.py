@@ -8,6 +8,8 @@ vector, and what is loaded of the keys serves all these queries.
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numba import carray, njit
 
@@ -29,7 +31,6 @@ from qkv.attention.kernels.additive.vectors import (
     AS_NEAR,
     EXACT,
     FAR,
-    LEAST,
     NEAR,
     QUADS,
     SUMS,
@@ -60,15 +61,19 @@ def _lay(rows, way, centre, limits, line, table):
 
 
 @njit(**EXACT)
-def weigh(given, v, upside):
-    """Fill v, and the largest of it over v, for `_meet_quads`; return the largest and the sum."""
+def weigh(given, v, upside, cap):
+    """Fill v, and the largest of it over v, for `_meet_quads`; return the largest and the sum.
+
+    A v that is nothing beside the largest, such as those that fill up a vector, counts as the
+    least whose inverses, four of them, have a product.
+    """
     zero, one = v.dtype.type(0), v.dtype.type(1)
     largest, whole = zero, zero
     for d in range(given.shape[0]):
         v[d] = given[d]
         whole += v[d]
         largest = abs(v[d]) if abs(v[d]) > largest else largest
-    least = v.dtype.type(LEAST) * largest
+    least = v.dtype.type(2) / v.dtype.type(math.sqrt(cap)) * largest
     for d in range(v.shape[0]):
         one_v = least if v[d] >= zero else -least
         one_v = one_v if abs(v[d]) < least else v[d]
@@ -278,7 +283,7 @@ def energies(t, task, numbers, a, b, given, out, scratch):
     mask, masked = carray(pointer(t[MASK], np.uint8(0)), (1,)), t[MASK] != 0
     steps = t[BY_ITEM], t[BY_QUERY], t[BY_KEY]
     side, laid, row, _ = tools(t, given, scratch)
-    found = weigh(given, side[0], side[1])
+    found = weigh(given, side[0], side[1], numbers[0])
     while True:
         unit = draw(pointer(task, np.int64(0)))
         if unit >= t[UNITS]:

@@ -174,7 +174,7 @@ def step(t, task, numbers, query, table, given, value, weights, context, scratch
     rows, at = cut(scratch, 0, 5, width)
     v, upside, row, top, scaled = rows[0], rows[1], rows[2], rows[3], rows[4]
     energies, lanes = scratch[at : at + padded], scratch[at + padded : at + padded + FOUR]
-    largest, whole = weigh(given, v, upside)
+    largest, whole = weigh(given, v, upside, numbers[0])
     side = v, upside, largest, whole
     while True:
         n = draw(pointer(task, np.int64(0)))

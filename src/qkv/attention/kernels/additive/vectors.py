@@ -34,8 +34,6 @@ NUMBERS_32, NUMBERS_64 = (  # cap, reach, saturation, and the x whose exp(2x) is
 NEAR, FAR, APART = 0, 1, 2
 QUADS = -1
 """Nearer than near: four reciprocals can be had of one division."""
-LEAST = 2.0**-30
-"""Beside the largest v, smaller ones count as this where v is divided by: no sum tells."""
 
 _MAGIC = np.float32(1.5 * 2**23)  # added and taken away, it rounds to a whole number
 _LOG2_E = np.float32(math.log2(math.e))

@@ -130,7 +130,7 @@ def attend(  # noqa: PLR0913 - compiled
     padded = row.shape[1]
     flat = row.reshape(TOGETHER * padded)
     summed, at = cut(scratch, at, TOGETHER, read)
-    found = weigh(given, side[0], side[1])
+    found = weigh(given, side[0], side[1], numbers[0])
     while True:
         unit = draw(pointer(task, np.int64(0)))
         if unit >= t[UNITS]:
