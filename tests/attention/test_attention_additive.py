@@ -217,7 +217,7 @@ def test_forbidden_tiles_and_pairs_are_not_computed(monkeypatch):
 
 @each_kernel
 def test_no_tensor_of_either_pass_is_larger_than_all_energies_and_a_tile(kernel, monkeypatch):
-    """In bytes; the peers' is `hidden` times as large. The loops lay all gradients side by side."""
+    """In bytes; the peers' is `hidden` times as large. The loops' gradients are one piece."""
     monkeypatch.setattr(tiled, "TILE", 2**12)
     queries = keys = 192  # more than the keys of a thread take, 2 BLOCK numbers each
     score = Hidden(torch.randn(64))

@@ -107,7 +107,7 @@ def _queries_in_turn(
     units = items * -(-queries // ROWS)
     task = _task((items, queries, keys, hidden, read), units, size)
     if allowed is not None:
-        task[MASK : BY_KEY + 1] = allowed.data_ptr(), *allowed.stride()
+        task[MASK : BY_KEY + 1] = [allowed.data_ptr(), *allowed.stride()]
     _share(name, task, {A: a, B: b, V: v, VALUE: value, **made})
 
 
@@ -174,7 +174,7 @@ def _task(sizes: tuple[int, ...], units: int, size: int) -> Any:
     """Return a task without addresses; sizes: as READ and those before it stand."""
     task = (ctypes.c_int64 * SLOTS)()
     task[UNITS], task[SIZE] = units, size
-    task[ITEMS : READ + 1] = sizes
+    task[ITEMS : READ + 1] = list(sizes)
     return task
 
 

@@ -180,7 +180,7 @@ def _triton_backward(
     mean = (to_context * context).sum(-1)
     if to_log_normalizer is not None:
         mean -= to_log_normalizer
-    if to_weights is not None:
+    if to_weights is not None and weights is not None:
         mean += (to_weights * weights).sum(-1)
     return triton_ways.backward(inputs, value, log_normalizer, mean, to_context, to_weights)
 
