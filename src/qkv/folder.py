@@ -25,7 +25,8 @@ class RunFolder:
 
     config.json: the resolved config. source.json, target.json: tokenisers with their
     vocabularies. weights.safetensors: the model. metrics.jsonl: its history. versions.json: what
-    it was made with. checkpoint.safetensors and snapshots/: what a killed run goes on from.
+    it was made with. attention.json: which attention `qkv align --attention auto` has found to be
+    the alignment. checkpoint.safetensors and snapshots/: what a killed run goes on from.
     Hidden files are of no value: a lock, and what a killed process had half written.
     """
 
@@ -65,6 +66,11 @@ class RunFolder:
     def metrics(self) -> Path:
         """The history."""
         return self.path / "metrics.jsonl"
+
+    @property
+    def attention(self) -> Path:
+        """Which attention is the alignment, once that was asked."""
+        return self.path / "attention.json"
 
     @property
     def begun(self) -> bool:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from small_runs import qkv
+from small_runs import fit, qkv, tree
 
 SOURCES = "a b c\n\nd e\ng f e d\nb\na name77 c\n"
 
@@ -278,3 +278,84 @@ def test_pairs_with_an_empty_side_get_an_empty_line_and_are_counted(trained: Pat
     assert outcome.err == (
         "qkv align: pairs with an empty side have no links (3 of them: 2, 3, 4)\n"
     )
+
+
+@pytest.fixture(scope="module")
+def transformer(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two layers of three heads, trained for an epoch."""
+    return fit(tmp_path_factory.mktemp("runs") / "heads", tree(corpus, "transformer", epochs=1))
+
+
+def test_every_attention_that_is_asked_for_is_aligned_by(transformer: Path):
+    pair = "a b c d e\te d c b a\n"
+    found = {}
+    for name in ("model", "mean", "max", "1", "0.2", "1.1+shift"):
+        outcome = qkv("align", transformer, "--attention", name, stdin=pair)
+        assert (outcome.status, outcome.err, len(outcome.out.split())) == (0, "", 5)
+        found[name] = outcome.out
+    plain = qkv("align", transformer, stdin=pair)
+    assert plain.out == found["model"]
+    assert len(set(found.values())) > 1
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "said"),
+    [
+        (["--attention", "head"], 1, "'head' is not known; allowed: model, mean, max"),
+        (["--attention", "2.0"], 1, "2 layers of 3 heads"),
+        (["--attention", "0.3"], 1, "allowed: 0 to 1, or 0.0 to 1.2"),
+        (["--rank", "aer"], 2, "--rank belongs to --attention auto"),
+        (["--dev", "file"], 2, "--dev belongs to --attention auto"),
+        (["--symmetrize", "union"], 2, "--symmetrize belongs to --reverse RUN"),
+        (["--reverse-attention", "mean"], 2, "--reverse-attention belongs to --reverse RUN"),
+        (["--reverse", "RUN", "--units", "tokens"], 2, "leave out --units tokens"),
+        (["--attention", "auto", "--rank", "aer"], 1, "these pairs have none"),
+    ],
+)
+def test_a_question_that_no_attention_answers_is_refused(
+    words: list[str], status: int, said: str, transformer: Path
+):
+    outcome = qkv("align", transformer, *words, stdin="a b\tb a\n")
+    assert (outcome.status, outcome.out) == (status, "")
+    assert said in outcome.err
+
+
+def test_auto_says_what_it_found_and_remembers_it(transformer: Path, tmp_path: Path):
+    pairs = "a b c\tc b a\n"
+    first = qkv("align", transformer, "--attention", "auto", stdin=pairs)
+    kept = json.loads((transformer / "attention.json").read_text())
+    assert first.status == 0
+    assert f"qkv align: attention {kept['attention']}, the best of 20 by agreement" in first.err
+    assert f"kept in {transformer / 'attention.json'}" in first.err
+    again = qkv("align", transformer, "--attention", "auto", stdin=pairs)
+    assert again.out == first.out
+    assert again.err == first.err.replace("kept in", "read from")
+    by_hand = qkv("align", transformer, "--attention", kept["attention"], stdin=pairs)
+    assert by_hand.out == first.out
+
+    dev = tmp_path / "dev.tsv"
+    dev.write_text("a b c\tc b a\t0-2 1-1 2-0\nd e\te d\t0-1 1-0\n")
+    other = qkv("align", transformer, "--attention", "auto", "--dev", dev, stdin=pairs)
+    assert "by aer" in other.err and "on 2 development pairs); kept in" in other.err
+    assert json.loads((transformer / "attention.json").read_text())["by"] == "aer"
+
+
+def test_two_directions_are_joined_as_asked(transformer: Path, trained: Path, tmp_path: Path):
+    pairs = "a b c d\td c b a\nb\tb\n"
+    back = "".join(f"{b}\t{a}\n" for a, b in (line.split("\t") for line in pairs.splitlines()))
+    forward = qkv("align", transformer, "--attention", "mean", stdin=pairs)
+    backward = qkv("align", trained, stdin=back)
+    words = ("--attention", "mean", "--reverse", trained, "--reverse-attention", "model")
+    found = {
+        name: qkv("align", transformer, *words, "--symmetrize", name, stdin=pairs)
+        for name in ("intersection", "union", "grow-diag")
+    }
+    for n in range(2):
+        one = set(forward.lines[n].split())
+        two = {"-".join(reversed(link.split("-"))) for link in backward.lines[n].split()}
+        assert set(found["intersection"].lines[n].split()) == one & two
+        assert set(found["union"].lines[n].split()) == one | two
+        assert one & two <= set(found["grow-diag"].lines[n].split()) <= one | two
+    auto = qkv("align", transformer, "--attention", "auto", "--reverse", trained, stdin=pairs)
+    assert auto.status == 0
+    assert f" of {trained}, the best of 40 by agreement" in auto.err

@@ -12,7 +12,8 @@ from torch.testing import assert_close
 from qkv.config import TokenizerConfig
 from qkv.data import Pair, collate, encode_pairs
 from qkv.data.batches import pad_ids
-from qkv.data.examples import Examples, Ragged
+from qkv.data.examples import Examples
+from qkv.data.ragged import Ragged
 from qkv.text import BOS, EOS, PAD, Side
 
 WORDS = "a b c d e f g"

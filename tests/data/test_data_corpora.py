@@ -251,6 +251,21 @@ def test_tatoeba_keeps_a_sentences_translations_in_one_split(corpus_folder):
         assert len(set(splits[split].sources)) == len(splits[split])
 
 
+def test_bible_grc_en_gives_its_verses_in_either_direction(corpus_folder):
+    folder = corpus_folder("bible-grc-en")
+    config = DataConfig(corpus="bible-grc-en", directory=folder, source="grc", target="en")
+    splits = load_all(config)
+
+    assert [len(splits[split]) for split in SPLITS] == [7_114, 455, 350]
+    first = splits["dev"][0]
+    assert first.source == "Μὴ κρίνετε ἵνα μὴ κριθῆτε"
+    assert first.target == "“ Do not judge , or you will be judged ."
+    turned = load_pairs(replace(config, source="en", target="grc"), "dev")
+    assert (turned[0].source, turned[0].target) == (first.target, first.source)
+    with pytest.raises(ValueError, match="has the languages grc and en; name each once"):
+        load_pairs(replace(config, target="grc"), "dev")
+
+
 def test_cmudict_2007_has_the_literatures_test_set(corpus_folder):
     folder = corpus_folder("cmudict") + "/pronalsyl2007"
     splits = load_all(DataConfig(corpus="cmudict-2007", directory=folder))

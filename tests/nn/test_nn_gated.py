@@ -27,7 +27,9 @@ def both_gradients(found, expected, inputs):
         sum((w * tensor).sum() for w, tensor in zip(weights, tensors, strict=True))
         for tensors in (found, expected)
     ]
-    return [torch.autograd.grad(one, inputs) for one in sums]
+    return [
+        torch.autograd.grad(one, inputs, retain_graph=True, materialize_grads=True) for one in sums
+    ]
 
 
 @pytest.mark.parametrize("given", [True, False])
@@ -81,9 +83,11 @@ def test_the_attentive_decoder_and_its_gradients_are_those_of_its_equations(time
         states.append(state)
     expected = [torch.stack(each) for each in (states, contexts, rows)]
     assert_close(list(found), expected, **SLACK)
-    assert not found.weights.requires_grad
     leaves = [inputs, initial, keys, values, query, v, *cell.parameters()]
-    assert_close(*both_gradients(list(found)[:2], expected[:2], leaves), **SLACK)
+    # The weights too: attention can be asked for (training.guided); and the weights alone.
+    for asked in (slice(3), slice(2), slice(2, 3)):
+        pair = both_gradients(list(found)[asked], expected[asked], leaves)
+        assert_close(*pair, **SLACK)
 
 
 def test_a_graph_that_is_kept_gives_the_same_gradient_twice():

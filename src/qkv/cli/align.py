@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -18,10 +18,18 @@ from qkv.cli.lines import STDIN, chunks, name_of, read_pairs_of_lines
 if TYPE_CHECKING:
     from qkv.evaluate import Gold
     from qkv.explain import Alignment
+    from qkv.run import Run
 
 DESCRIPTION = """Align the two sides of each pair (a TSV: source, tab, target) by attention.
 
 The model reads the given target (forced decoding). The end of the sentence has no link.
+
+--attention says which of the model's attentions is read: `model` (what it gives itself), `mean` or
+`max` of all layers and heads, a layer such as 1, a head as layer.head such as 1.0; each with
+`+shift` to take, for a word, the row of the step that has read it. `auto` takes what does best on
+the run's development data: it says which, and remembers it in the run's attention.json.
+
+--reverse is a run of the other direction: its links are joined with those of the first.
 
 pharaoh: `i-j` for each link, source-target, from 0. pairs: the same in the words themselves.
 Line n belongs to pair n: a pair with an empty side gets an empty line, and standard error says so.
@@ -51,6 +59,22 @@ class Arguments:
     """With --method threshold: the least weight of a link."""
     renormalize: bool = False
     """Share out what went to the end of the sentence."""
+    attention: str = "model"
+    """model, mean, max, a layer, layer.head, each with +shift or without; or auto."""
+    rank: Literal["auto", "agreement", "aer"] = "auto"
+    """With --attention auto: rank by agreement of two directions, or by the error against gold
+    links; auto: by the error where the development pairs have gold links."""
+    dev: Path | None = None
+    """With --attention auto: pairs to rank on in place of the run's development data, as lines of
+    source, target, and links if there are gold ones."""
+    reverse: Path | None = None
+    """The run folder of a model of the other direction."""
+    reverse_attention: str = ""
+    """Which attention of --reverse is read; empty: as --attention says."""
+    symmetrize: Literal[
+        "intersection", "union", "grow-diag", "grow-diag-final", "grow-diag-final-and"
+    ] = "grow-diag"
+    """With --reverse: how the links of the two directions are joined."""
     gold: Path | None = None
     """Gold links of words: lines of source, target, links (i-j sure; i?j, ipj possible), which
     replace the input; or of links alone, one for each line of the input."""
@@ -59,35 +83,25 @@ class Arguments:
 def run(words: list[str]) -> int:
     """Align."""
     arguments = tyro.cli(Arguments, prog="qkv align", description=DESCRIPTION, args=words)
-    from qkv.explain import align_tokens, align_words
-    from qkv.figures import require_attention
+    refuse_idle(words, arguments)
+    from qkv.cli.readings import choose
     from qkv.run import load
 
-    if arguments.method != "threshold" and given(words, "--threshold"):
-        raise UsageError(
-            f"--threshold belongs to --method threshold, but the method is {arguments.method}; "
-            "leave it out, or give --method threshold"
-        )
     gold = read_gold_links(arguments)
     loaded = load(arguments.run)
-    require_attention(loaded)
-    align = align_words if arguments.units == "words" else align_tokens
+    other = None if arguments.reverse is None else load(arguments.reverse)
+    chosen = choose(arguments, loaded, other)
     predicted: list[set[tuple[int, int]]] = []
     empty: list[int] = []
     for chunk in chunks(pairs_of(arguments, gold), arguments.input):
-        sources, targets = zip(*chunk, strict=True)
         for number, pair in enumerate(chunk, start=len(predicted) + 1):
             empty += [] if all(side.strip() for side in pair) else [number]
-        for found in loaded.force(sources, targets):
-            assert found.attention is not None
-            alignment = align(
-                found.attention,
-                found.source,
-                found.target,
-                method=arguments.method,
-                threshold=arguments.threshold,
-                renormalize=arguments.renormalize,
-            )
+        sources, targets = zip(*chunk, strict=True)
+        found = one_way(arguments, loaded, chosen.attention, sources, targets)
+        if other is not None:
+            back = one_way(arguments, other, chosen.reverse or "", targets, sources)
+            found = both_ways(found, back, arguments.symmetrize)
+        for alignment in found:
             print(FORMATS[arguments.format](alignment))
             predicted.append({(link.source, link.target) for link in alignment.links})
         sys.stdout.flush()
@@ -96,6 +110,64 @@ def run(words: list[str]) -> int:
     if gold is not None:
         report_error(predicted, gold, arguments)
     return 0
+
+
+BELONGS = {
+    "--threshold": ("method", "threshold"),
+    "--rank": ("attention", "auto"),
+    "--dev": ("attention", "auto"),
+}
+
+
+def refuse_idle(words: list[str], arguments: Arguments) -> None:
+    """Refuse options that would do nothing.
+
+    Raises:
+        UsageError: there is one.
+    """
+    for option, (name, value) in BELONGS.items():
+        if getattr(arguments, name) != value and given(words, option):
+            raise UsageError(
+                f"{option} belongs to --{name} {value}, but the {name} is "
+                f"{getattr(arguments, name)}; leave it out, or give --{name} {value}"
+            )
+    for option in ("--symmetrize", "--reverse-attention"):
+        if arguments.reverse is None and given(words, option):
+            raise UsageError(f"{option} belongs to --reverse RUN; leave it out, or give that")
+    if arguments.reverse is not None and arguments.units != "words":
+        raise UsageError(
+            "two models cut a text into tokens each in its own way, so --reverse joins links of "
+            "words; leave out --units tokens"
+        )
+
+
+def one_way(
+    arguments: Arguments, run: Run, attention: str, sources: Sequence[str], targets: Sequence[str]
+) -> Iterator[Alignment]:
+    """Align in the direction of a run."""
+    from qkv.explain import Reading, align_tokens, align_words, look
+
+    align = align_words if arguments.units == "words" else align_tokens
+    reading = Reading(attention)
+    for looked in look(run, sources, targets):
+        yield align(
+            reading.rows(looked),
+            looked.source,
+            looked.target,
+            method=arguments.method,
+            threshold=arguments.threshold,
+            renormalize=arguments.renormalize,
+        )
+
+
+def both_ways(
+    forward: Iterator[Alignment], backward: Iterator[Alignment], symmetrize: str
+) -> Iterator[Alignment]:
+    """Join the links of two directions."""
+    from qkv.explain import joined
+
+    for one, other in zip(forward, backward, strict=True):
+        yield joined(one, other, symmetrize)
 
 
 def read_gold_links(arguments: Arguments) -> list[Gold] | None:

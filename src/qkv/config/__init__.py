@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from qkv.config.attention import AttentionConfig
 from qkv.config.data import DataConfig, TextConfig, TokenizerConfig
+from qkv.config.labellers import ClassifierConfig, HierarchicalConfig, TaggerConfig
 from qkv.config.models import (
     MODEL_CONFIGS,
     AnyModelConfig,
@@ -19,16 +20,19 @@ from qkv.config.models import (
     TransformerConfig,
 )
 from qkv.config.search import SearchConfig
-from qkv.config.training import ReinforceConfig, TrainingConfig
+from qkv.config.training import GuidedConfig, ReinforceConfig, TrainingConfig
 from qkv.config.whole import Config
 
 __all__ = [
     "MODEL_CONFIGS",
     "AnyModelConfig",
     "AttentionConfig",
+    "ClassifierConfig",
     "Config",
     "DataConfig",
+    "GuidedConfig",
     "HardConfig",
+    "HierarchicalConfig",
     "LuongConfig",
     "ModelConfig",
     "NTMConfig",
@@ -36,6 +40,7 @@ __all__ = [
     "RNNsearchConfig",
     "ReinforceConfig",
     "SearchConfig",
+    "TaggerConfig",
     "TextConfig",
     "TokenizerConfig",
     "TrainingConfig",

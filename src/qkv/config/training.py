@@ -25,6 +25,34 @@ class ReinforceConfig:
 
 
 @dataclass(frozen=True)
+class GuidedConfig:
+    """Attention that learns from word links (Chen et al. 2016; Garg et al. 2019).
+
+    It is the attention that the model gives as its alignment: of a Transformer, that of
+    model.alignment.
+    """
+
+    __pydantic_config__ = STRICT
+
+    weight: Amount = 0.0
+    """Weight of the cross-entropy of the attention with the links, beside that of the words; 0:
+    attention is not guided."""
+    links: str = ""
+    """A file of word links, a line (0-0 1-2) for each training pair; empty: the corpus's own."""
+
+    shifted: bool = False
+    """Let the row that has read a word learn its links (Chen et al. 2020), not the one that
+    predicts it: for Luong and Transformers, whose rows have read the last word."""
+
+    def __post_init__(self) -> None:
+        if (self.links or self.shifted) and not self.weight:
+            raise ValueError(
+                "links and shifted say how attention is guided, but weight = 0; give a weight, "
+                "such as 0.3, or leave them out"
+            )
+
+
+@dataclass(frozen=True)
 class TrainingConfig:
     """How the parameters are fitted."""
 
@@ -64,13 +92,26 @@ class TrainingConfig:
     """Type of the factors of matrix products; weights and sums are float32."""
     reinforce: ReinforceConfig = field(default_factory=ReinforceConfig)
     """Of model.attention.normalizer = "hard" alone."""
+    guided: GuidedConfig = field(default_factory=GuidedConfig)
+    """Attention that learns from word links."""
     evaluate_every: Natural = 0
     """Updates between evaluations; 0: at the end of each epoch."""
     checkpoint_every: Count = 500
     """Updates between checkpoints; a killed run goes on from the last one."""
     average: Count = 5
     """Last evaluations whose weights are averaged at the end; 1: none."""
-    metric: Literal["loss", "bleu", "chrf", "wer", "per", "accuracy"] = "loss"
+    metric: Literal[
+        "loss",
+        "bleu",
+        "chrf",
+        "wer",
+        "per",
+        "accuracy",
+        "token-accuracy",
+        "f1-macro",
+        "f1-micro",
+        "f1-binary",
+    ] = "loss"
     """The dev metric that picks the best weights; of equal values, the lower dev loss."""
     dev_limit: Count = 500
     """Dev pairs decoded for a metric other than loss."""

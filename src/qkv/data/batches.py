@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Int64
+from jaxtyping import Float32, Int64
 from torch import Tensor
 
-from qkv.data.examples import Examples, Ragged
+from qkv.data.examples import Examples
+from qkv.data.links import LinkedWords
+from qkv.data.ragged import Ragged
 from qkv.text.vocabulary import BOS, EOS, PAD
 
 
@@ -19,7 +22,8 @@ class Batch:
     """Padded ids; beyond each length stands PAD, and nothing else is PAD.
 
     source ends with EOS; target_in is BOS y1 .. yn, and target_out is y1 .. yn EOS. The lengths
-    count EOS. `indices` are the examples, in the order of the rows.
+    count EOS. `indices` are the examples, in the order of the rows. `wanted` is the attention that
+    the examples' word links ask for (see `LinkedWords`), 0 at EOS and PAD; None without links.
     """
 
     source: Int64[Tensor, "batch source"]
@@ -28,14 +32,17 @@ class Batch:
     target_out: Int64[Tensor, "batch target"]
     target_lengths: Int64[Tensor, " batch"]
     indices: Int64[Tensor, " batch"]
+    wanted: Float32[Tensor, "batch target source"] | None = None
 
     def __len__(self) -> int:
         return len(self.indices)
 
     def to(self, device: torch.device | str, *, non_blocking: bool = False) -> Batch:
         """Return the batch on a device."""
-        tensors = (getattr(self, field.name) for field in fields(self))
-        return Batch(*(tensor.to(device, non_blocking=non_blocking) for tensor in tensors))
+        given: dict[str, Any] = {field.name: getattr(self, field.name) for field in fields(self)}
+        there = {name: tensor for name, tensor in given.items() if tensor is not None}
+        moved = {name: one.to(device, non_blocking=non_blocking) for name, one in there.items()}
+        return replace(self, **moved)
 
 
 def collate(examples: Examples, indices: Sequence[int]) -> Batch:
@@ -53,6 +60,7 @@ def collate(examples: Examples, indices: Sequence[int]) -> Batch:
         target_out=torch.from_numpy(target),
         target_lengths=torch.from_numpy(target_lengths),
         indices=torch.tensor(indices, dtype=torch.long),
+        wanted=_wanted(examples.linked, indices, (*target.shape, source.shape[1])),
     )
 
 
@@ -62,6 +70,18 @@ def pad_ids(
     """Return source ids with EOS and padding, and their lengths: the source part of a batch."""
     padded, lengths = _padded(Ragged.of(sequences), range(len(sequences)))
     return torch.from_numpy(padded), torch.from_numpy(lengths)
+
+
+def _wanted(
+    linked: LinkedWords | None, indices: Sequence[int], shape: tuple[int, ...]
+) -> Float32[Tensor, "batch target source"] | None:
+    if linked is None:
+        return None
+    wanted = np.zeros(shape, np.float32)
+    for rows, index in zip(wanted, indices, strict=True):
+        own = linked.wanted(index)
+        rows[: own.shape[0], : own.shape[1]] = own
+    return torch.from_numpy(wanted)
 
 
 def _padded(

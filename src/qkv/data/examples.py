@@ -8,38 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from qkv.data.links import LinkedWords
 from qkv.data.pairs import Pair
+from qkv.data.ragged import Ragged
 from qkv.text.side import Side
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Ragged:
-    """Sequences of ids in one array: sequence i is flat[offsets[i] : offsets[i + 1]]."""
-
-    flat: NDArray[np.int32]
-    offsets: NDArray[np.int64]
-
-    @classmethod
-    def of(cls, sequences: Iterable[Sequence[int] | NDArray[np.int32]]) -> Ragged:
-        """Copy sequences into one array."""
-        arrays = [np.asarray(sequence, dtype=np.int32) for sequence in sequences]
-        ends = np.cumsum([0, *(len(array) for array in arrays)], dtype=np.int64)
-        return cls(np.concatenate([np.empty(0, np.int32), *arrays]), ends)
-
-    def __len__(self) -> int:
-        return len(self.offsets) - 1
-
-    def __getitem__(self, i: int) -> NDArray[np.int32]:
-        return self.flat[self.offsets[i] : self.offsets[i + 1]]
-
-    def select(self, indices: NDArray[np.int64]) -> Ragged:
-        """Return these sequences, in this order."""
-        return Ragged.of(self[i] for i in indices.tolist())
-
-    @property
-    def lengths(self) -> NDArray[np.int64]:
-        """The number of ids in each sequence."""
-        return np.diff(self.offsets)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -47,7 +19,8 @@ class Examples:
     """Encoded pairs, without BOS and EOS.
 
     `kept[i]` is the index, among the pairs given, that example i came from; `left_out` are the
-    indices of the pairs that were too long.
+    indices of the pairs that were too long. `linked` are the word links of the examples, if
+    attention is to learn them.
     """
 
     source: Ragged
@@ -55,6 +28,7 @@ class Examples:
     kept: NDArray[np.int64]
     left_out: NDArray[np.int64]
     max_length: int
+    linked: LinkedWords | None = None
 
     @classmethod
     def of(cls, sources: Iterable[Sequence[int]], targets: Iterable[Sequence[int]]) -> Examples:
@@ -82,12 +56,17 @@ class Examples:
 
 
 def encode_pairs(
-    pairs: Sequence[Pair], source: Side, target: Side, max_length: int = 0
+    pairs: Sequence[Pair],
+    source: Side,
+    target: Side,
+    max_length: int = 0,
+    *,
+    linked: bool = False,
 ) -> Examples:
     """Encode both sides of each pair; leave out pairs with a side longer than max_length tokens.
 
     max_length counts tokens without EOS; 0 keeps every pair. What is left out is counted in the
-    result, which prints it.
+    result, which prints it. linked: keep the pairs' word links too.
 
     Raises:
         ValueError: no pair is left.
@@ -104,4 +83,5 @@ def encode_pairs(
     kept, left_out = np.flatnonzero(fits), np.flatnonzero(~fits)
     if len(left_out):
         sources, targets = sources.select(kept), targets.select(kept)
-    return Examples(sources, targets, kept, left_out, max_length)
+    words = LinkedWords.of([pairs[i] for i in kept.tolist()], source, target) if linked else None
+    return Examples(sources, targets, kept, left_out, max_length, words)

@@ -14,13 +14,15 @@ class Pair:
     """A source text with its target; `references` are all targets that count as right.
 
     `line` is where it stands in its file or corpus, from 1. Without references given, the target
-    is the only one.
+    is the only one. `links` are the pairs of words (source, target), from 0, that belong
+    together; None: nobody has said.
     """
 
     source: str
     target: str
     line: int
     references: tuple[str, ...] = ()
+    links: frozenset[tuple[int, int]] | None = None
 
     def __post_init__(self) -> None:
         if not self.references:

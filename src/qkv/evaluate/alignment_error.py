@@ -9,12 +9,11 @@ Luong et al. 2015, table 6).
 
 from __future__ import annotations
 
-from collections.abc import Sequence, Set
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-Links = Set[tuple[int, int]]
-"""Pairs (place of the source word, place of the target word), from 0."""
+from qkv.data.links import Links
 
 
 @dataclass(frozen=True)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from qkv.data.links import check_links, read_links
 from qkv.data.readers import read_lines
 
-_LINK = re.compile(r"([0-9]+)([-?pP])([0-9]+)")
 _FORMS = {1: "links", 3: "source<TAB>target<TAB>links", 4: "name<TAB>source<TAB>target<TAB>links"}
 
 
@@ -68,30 +67,7 @@ def _read(line: str, columns: int, file: str, number: int) -> Gold:
             f"({_FORMS[columns]})"
         )
     source, target = (None, None) if columns == 1 else (cells[-3], cells[-2])
-    marked = [_link(word, file, number) for word in cells[-1].split()]
-    possible = frozenset((i, j) for i, _, j in marked)
+    sure, possible = read_links(cells[-1], f"{file}:{number}")
     if source is not None and target is not None:
-        _within(possible, source, target, f"{file}:{number}")
-    sure = frozenset((i, j) for i, mark, j in marked if mark == "-")
+        check_links(possible, source, target, f"{file}:{number}")
     return Gold(source, target, sure, possible, number)
-
-
-def _link(word: str, file: str, number: int) -> tuple[int, str, int]:
-    found = _LINK.fullmatch(word)
-    if found is None:
-        raise ValueError(
-            f"{file}:{number}: {word!r} is no link; write i-j for a sure one and i?j, ipj or iPj "
-            "for a possible one, counted from 0"
-        )
-    return int(found[1]), found[2], int(found[3])
-
-
-def _within(links: frozenset[tuple[int, int]], source: str, target: str, where: str) -> None:
-    """Refuse a link to a word that is not there."""
-    sizes = (len(source.split()), len(target.split()))
-    for i, j in sorted(links):
-        if i >= sizes[0] or j >= sizes[1]:
-            raise ValueError(
-                f"{where}: the link of words {i} and {j}, but there are {sizes[0]} source and "
-                f"{sizes[1]} target words, counted from 0"
-            )

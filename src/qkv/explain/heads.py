@@ -14,6 +14,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from qkv.data import Batch
 from qkv.models.model import EncoderDecoder
 from qkv.nn import MultiHeadAttention
 from qkv.text import BOS, EOS
@@ -51,13 +52,36 @@ def every_head(
     return {"attention": forced.attention.cpu()}
 
 
+def across(
+    model: EncoderDecoder, batch: Batch
+) -> tuple[Float[Tensor, "batch targets sources"], Float[Tensor, "batch layers heads targets s"]]:
+    """Return a model's own rows of alignment, and every attention to the source, of a batch.
+
+    A recurrent model has one layer with one head, which is its alignment.
+    """
+    device = next(model.parameters()).device
+    batch = batch.to(device)
+    with torch.inference_mode(), watched(model, "cross_attention") as found:
+        forced = model.force(
+            batch.source, batch.source_lengths, batch.target_in, need_attention=True
+        )
+    assert forced.attention is not None, "a model that attends gives its attention"
+    own = forced.attention.cpu()
+    if not found:
+        return own, own[:, None, None]
+    return own, torch.stack([weights.cpu() for weights in found.values()], dim=1)
+
+
 @contextmanager
-def watched(model: nn.Module) -> Iterator[dict[str, Tensor]]:
-    """Keep what every multi-head layer attends to, by its name; the last call of each stays."""
+def watched(model: nn.Module, last: str = "") -> Iterator[dict[str, Tensor]]:
+    """Keep what every multi-head layer attends to, by its name; the last call of each stays.
+
+    last: only of the layers whose names end like this.
+    """
     found: dict[str, Tensor] = {}
     hooks = []
     for name, layer in model.named_modules():
-        if isinstance(layer, MultiHeadAttention):
+        if isinstance(layer, MultiHeadAttention) and name.endswith(last):
             hooks.append(layer.register_forward_pre_hook(_ask, with_kwargs=True))
             hooks.append(layer.register_forward_hook(_keep(found, name)))
     try:

@@ -9,18 +9,18 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-Matrix = Float[Tensor, "target source"]
-Links = Bool[Tensor, "target source"]
+Matrix = Float[Tensor, "*many target source"]
+Links = Bool[Tensor, "*many target source"]
 
 
 def per_target(matrix: Matrix, threshold: float) -> Links:
     """Link each target to the source it attends to most; to none if it attends to none."""
-    return _largest(matrix, dim=1) & (matrix > 0)
+    return _largest(matrix, dim=-1) & (matrix > 0)
 
 
 def per_source(matrix: Matrix, threshold: float) -> Links:
     """Link each source to the target that attends to it most; to none if none does."""
-    return _largest(matrix, dim=0) & (matrix > 0)
+    return _largest(matrix, dim=-2) & (matrix > 0)
 
 
 def mutual(matrix: Matrix, threshold: float) -> Links:
@@ -34,7 +34,7 @@ def above(matrix: Matrix, threshold: float) -> Links:
 
 
 def _largest(matrix: Matrix, dim: int) -> Links:
-    """Mark the first largest weight of each row (dim 1) or column (dim 0)."""
+    """Mark the first largest weight of each row (dim -1) or column (dim -2)."""
     marked = torch.zeros_like(matrix, dtype=torch.bool)
     if matrix.numel() == 0:
         return marked

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class Read(NamedTuple):
-    """What `attentive_gru` returns, time first. The weights have no graph."""
+    """What `attentive_gru` returns, time first."""
 
     states: Float[Tensor, "time batch hidden"]
     contexts: Float[Tensor, "time batch width"]
@@ -107,19 +107,20 @@ class _Attentive(torch.autograd.Function):
             row = torch.addmm(inputs[t], contexts[t], to_gates.t())
             gates.step(t, row, product[:, inner + hidden :], gates.hidden[t])
         ctx.gates, ctx.tanh = gates, tanh
-        ctx.save_for_backward(keys, values, v, to_gates, beside)
-        ctx.alpha, ctx.contexts = alpha, contexts
-        ctx.mark_non_differentiable(alpha)
+        ctx.save_for_backward(keys, values, v, to_gates, beside, alpha)
+        ctx.contexts = contexts
+        ctx.set_materialize_grads(False)  # what no loss reads costs nothing
         return gates.states[1:], contexts, alpha
 
     @staticmethod
     @once_differentiable
-    def backward(
-        ctx: Any, to_states: Tensor, to_contexts: Tensor, _: Tensor
-    ) -> tuple[Tensor | None, ...]:
-        keys, values, v, to_gates, beside = ctx.saved_tensors
+    def backward(ctx: Any, *given: Tensor | None) -> tuple[Tensor | None, ...]:
+        keys, values, v, to_gates, beside, alpha = ctx.saved_tensors
         gates: Gates = ctx.gates
-        alpha, tanh = ctx.alpha, ctx.tanh
+        tanh = ctx.tanh
+        to_states = torch.zeros_like(gates.states[1:]) if given[0] is None else given[0]
+        to_contexts = torch.zeros_like(ctx.contexts) if given[1] is None else given[1]
+        to_alpha = given[2]
         slopes, update = gates.slopes()
         time, batch, hidden, inner = *slopes.shape[:2], slopes.shape[-1], keys.shape[-1]
         # A row: the gradients of W_q h, of R_n h, and of x_r, x_z and x_n.
@@ -133,6 +134,8 @@ class _Attentive(torch.autograd.Function):
             torch.mul(state.unsqueeze(1), slopes[t], out=row[:, inner:].unflatten(-1, (4, hidden)))
             torch.addmm(to_contexts[t], row[:, inner + hidden :], to_gates, out=read[t])
             energies = torch.bmm(values, read[t].unsqueeze(-1)).squeeze(-1)
+            if to_alpha is not None:
+                energies += to_alpha[t]
             energies = torch._softmax_backward_data(energies, alpha[t], -1, energies.dtype)
             to_v.addmv_(tanh[t].view(-1, inner).t(), energies.view(-1))
             torch.addcmul(one, tanh[t], tanh[t], value=-1, out=flat)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
+from qkv.config import GuidedConfig
 from qkv.models.model import EncoderDecoder, Forced
 from qkv.nn.cross_entropy import linear_cross_entropy
 from qkv.nn.reinforce import Drawn, Reinforce
@@ -23,15 +25,23 @@ class SequenceLoss(nn.Module):
     Where the model draws positions (a hard normaliser, in training) an estimator turns the
     smoothed values into a loss with the right expected gradient; the plain sum is then that of the
     positions which were read, and in eval mode that of the likeliest ones.
+
+    Where the attention that is wanted is given, the smoothed sum has its cross-entropy too, with
+    the weight that `guidance` says (see `guided`).
     """
 
     def __init__(
-        self, model: EncoderDecoder, label_smoothing: float, estimator: nn.Module | None = None
+        self,
+        model: EncoderDecoder,
+        label_smoothing: float,
+        estimator: nn.Module | None = None,
+        guidance: GuidedConfig | None = None,
     ) -> None:
         super().__init__()
         self.model = model
         self.label_smoothing = label_smoothing
         self.estimator = estimator
+        self.guidance = guidance or GuidedConfig()
 
     def forward(
         self,
@@ -39,10 +49,23 @@ class SequenceLoss(nn.Module):
         lengths: Int[Tensor, " batch"],
         target_in: Int[Tensor, "batch time"],
         target_out: Int[Tensor, "batch time"],
+        wanted: Float[Tensor, "batch time source"] | None = None,
     ) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
         """Return the smoothed sum, with its graph, and the plain sum, without."""
+        forced = self.model.force(source, lengths, target_in, need_attention=wanted is not None)
+        smoothed, plain = self._spoken(forced, target_out)
+        if wanted is not None:
+            assert forced.attention is not None, "the config lets attention alone be guided"
+            shift = int(self.guidance.shifted)
+            asked = guided(forced.attention[:, shift:], wanted[:, : wanted.shape[1] - shift])
+            smoothed = smoothed + self.guidance.weight * asked
+        return smoothed, plain
+
+    def _spoken(
+        self, forced: Forced, target_out: Int[Tensor, "batch time"]
+    ) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
+        """Return the sums of the tokens."""
         real = target_out != PAD
-        forced = self.model.force(source, lengths, target_in)
         if forced.drawn is not None:
             return self._drawn(forced, forced.drawn, target_out, real)
         features, targets = forced.features[real], target_out[real]
@@ -84,3 +107,18 @@ class SequenceLoss(nn.Module):
         plain = normalizer - logits.gather(-1, targets.unsqueeze(-1)).squeeze(-1)
         uniform = normalizer - logits.mean(-1)
         return (1 - self.label_smoothing) * plain + self.label_smoothing * uniform, plain
+
+
+def guided(
+    attention: Float[Tensor, "batch time source"], wanted: Float[Tensor, "batch time source"]
+) -> Float[Tensor, ""]:
+    """Return the cross-entropy of attention with the attention that is wanted, over all rows.
+
+        - sum_ij g_ij log a_ij
+
+    (Chen et al. 2016, Guided Alignment Training, eq. 9; Garg et al. 2019, eq. 5.) A row of which
+    nothing is wanted adds nothing. A weight of 0, as outside a window, counts as 1e-8 and has no
+    gradient: nothing could raise it.
+    """
+    assert attention.requires_grad or not torch.is_grad_enabled(), "attention has no graph"
+    return -(wanted * attention.float().clamp(min=1e-8).log()).sum()

@@ -9,8 +9,11 @@ from qkv.config import Config
 from qkv.data import Examples, encode_pairs, load_pairs
 from qkv.data.pairs import Pair
 from qkv.folder import RunFolder
+from qkv.models.build import predicts
 from qkv.text import Side
 from qkv.training.distributed import Processes
+from qkv.training.guided import linked_pairs
+from qkv.training.labels import check_config, check_labels, describe_labels
 from qkv.training.log import Reporter
 
 
@@ -28,9 +31,12 @@ class Task:
     def digest(self) -> str:
         """A short hash of the training examples and of what their ids mean."""
         hashed = hashlib.sha256(f"{self.source.digest} {self.target.digest}".encode())
-        for side in (self.train.source, self.train.target):
-            hashed.update(side.flat.tobytes())
-            hashed.update(side.offsets.tobytes())
+        parts = [self.train.source, self.train.target]
+        if self.train.linked is not None:
+            parts.append(self.train.linked.links)
+        for part in parts:
+            hashed.update(part.flat.tobytes())
+            hashed.update(part.offsets.tobytes())
         return hashed.hexdigest()[:16]
 
 
@@ -40,6 +46,9 @@ def load_task(config: Config, folder: RunFolder, group: Processes, reporter: Rep
     Raises:
         ValueError: the data is missing, malformed, or too small.
     """
+    labels = predicts(config.model)
+    if labels != "sequence":
+        check_config(config, labels)
     train, dev = load_pairs(config.data, "train"), load_pairs(config.data, "dev")
     reporter.say(f"train: {train.report}")
     reporter.say(f"dev: {dev.report}")
@@ -54,9 +63,21 @@ def load_task(config: Config, folder: RunFolder, group: Processes, reporter: Rep
         target.save(folder.target)
     group.wait()
     source, target = Side.load(folder.source), Side.load(folder.target)
-    examples = encode_pairs(train.pairs, source, target, max_length=config.data.max_length)
+    guided = config.training.guided
+    pairs = linked_pairs(train.pairs, guided.links) if guided.weight else train.pairs
+    examples = encode_pairs(
+        pairs,
+        source,
+        target,
+        max_length=config.data.max_length,
+        linked=guided.weight > 0,
+    )
     reporter.say(
         f"training on {examples}; vocabularies: {len(source.vocabulary):,} and "
         f"{len(target.vocabulary):,} symbols"
     )
-    return Task(source, target, examples, encode_pairs(dev.pairs, source, target), dev.pairs)
+    task = Task(source, target, examples, encode_pairs(dev.pairs, source, target), dev.pairs)
+    if labels != "sequence":
+        check_labels(task, labels)
+        reporter.say(describe_labels(task))
+    return task

@@ -11,6 +11,7 @@ import hashlib
 import os
 from functools import cache
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -57,8 +58,6 @@ if TYPE_CHECKING:
     from jaxtyping import Bool, Float
     from torch import Tensor
 
-LOOPS = "entries", "steps", "whole", "forward", "backward", "vectors", "task", "ranges"
-"""The files that are compiled."""
 _BITS = {torch.float32: 32, torch.float64: 64}
 
 
@@ -188,20 +187,23 @@ def _share(name: str, task: Any, tensors: dict[int, Tensor | None]) -> None:
     threads = count(task[UNITS], pairs * max(task[HIDDEN], task[READ]))
     scratch = torch.empty(threads * task[SIZE], dtype=dtype)
     task[SCRATCH] = scratch.data_ptr()
-    share(entry(name, dtype), ctypes.addressof(task), threads)
+    share(loop(name, dtype), ctypes.addressof(task), threads)
+
+
+def loop(name: str, dtype: torch.dtype) -> Any:
+    """One of this folder's loops, by the name of its entry without the bits."""
+    return entry("qkv.attention.kernels.additive.entries", f"{name}_{_BITS[dtype]}")
 
 
 @cache
-def entry(name: str, dtype: torch.dtype) -> Any:
+def entry(module: str, name: str) -> Any:
     """The compiled function; what it compiles to goes to a cache of ours, nobody else's moves."""
     config: Any = import_module("numba.core.config")
     home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     before = config.CACHE_DIR
-    config.CACHE_DIR = str(Path(home) / "qkv" / "numba" / _version())
+    config.CACHE_DIR = str(Path(home) / "qkv" / "numba" / _version(module))
     try:
-        function = getattr(
-            import_module("qkv.attention.kernels.additive.entries"), f"{name}_{_BITS[dtype]}"
-        )
+        function = getattr(import_module(module), name)
         compiled = import_module("numba").cfunc("void(int64)", cache=True)(function)
     finally:
         config.CACHE_DIR = before
@@ -209,10 +211,13 @@ def entry(name: str, dtype: torch.dtype) -> Any:
 
 
 @cache
-def _version() -> str:
+def _version(module: str) -> str:
     """A name for this text of the loops: numba looks at one file of them alone."""
-    texts = (Path(__file__).with_name(f"{name}.py").read_bytes() for name in LOOPS)
-    return hashlib.sha256(b"".join(texts)).hexdigest()[:16]
+    found = find_spec(module)  # unread: what is read is compiled to where the cache is then
+    assert found is not None and found.origin is not None
+    folders = {Path(__file__).parent, Path(found.origin).parent}
+    texts = sorted(text for folder in folders for text in folder.glob("*.py"))
+    return hashlib.sha256(b"".join(text.read_bytes() for text in texts)).hexdigest()[:16]
 
 
 @torch.inference_mode(False)  # the first call may come from a search, which records nothing

@@ -99,7 +99,7 @@ class Table:
             0 if weights is None else weights.data_ptr(), context.data_ptr(), 0, 0, 0,
             *mask, scratch.data_ptr(), size, 0, 0, 0, 0, width,
         )  # fmt: skip
-        share(compiled.entry("step", torch.float32), ctypes.addressof(task), threads)
+        share(compiled.loop("step", torch.float32), ctypes.addressof(task), threads)
         return context, weights
 
 

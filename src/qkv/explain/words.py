@@ -45,13 +45,24 @@ def align_words(
     Raises:
         ValueError: attention of another shape; an unknown method; a threshold outside (0, 1].
     """
+    merged = word_weights(attention, source, target)
+    words = words_of(source.text), words_of(target.text)
+    return _align(merged, *words, Linker(method, threshold), renormalize)
+
+
+def word_weights(
+    attention: Float[Tensor, "*many length columns"], source: Encoded, target: Encoded
+) -> Float[Tensor, "*many target_words source_words"]:
+    """Return the weights between words: A above, of one attention or of many.
+
+    Raises:
+        ValueError: attention of another shape.
+    """
     matrix = _without_eos(attention, len(source.tokens), len(target.tokens))
-    source_words, target_words = words_of(source.text), words_of(target.text)
-    to_source = _membership(source.tokens, source_words).to(matrix)
-    to_target = _membership(target.tokens, target_words).to(matrix)
+    to_source = _membership(source.tokens, words_of(source.text)).to(matrix)
+    to_target = _membership(target.tokens, words_of(target.text)).to(matrix)
     mean = to_target / to_target.sum(0).clamp(min=1)
-    merged = mean.T @ matrix @ to_source
-    return _align(merged, source_words, target_words, Linker(method, threshold), renormalize)
+    return mean.T @ matrix @ to_source
 
 
 def align_tokens(
@@ -72,16 +83,16 @@ def align_tokens(
     return _align(matrix, source.tokens, target.tokens, linker, renormalize)
 
 
-def _without_eos(attention: Tensor, columns: int, rows: int) -> Weights:
+def _without_eos(attention: Tensor, columns: int, rows: int) -> Tensor:
     """Check the shape, and drop the row and the column of EOS."""
-    shape = tuple(attention.shape)
+    shape = tuple(attention.shape[-2:])
     if shape not in {(rows, columns + 1), (rows + 1, columns + 1)}:
         raise ValueError(
             f"the attention is {' x '.join(map(str, shape))}, but {rows} target and {columns} "
             f"source tokens need {rows + 1} x {columns + 1} (EOS included on both sides), or "
             f"{rows} x {columns + 1} for an output that was cut before its EOS"
         )
-    return attention[:rows, :columns]
+    return attention[..., :rows, :columns]
 
 
 def _membership(tokens: Sequence[Token], words: Sequence[Token]) -> Float[Tensor, "tokens words"]:
