@@ -19,9 +19,9 @@ import qkv
 from qkv import Mask
 from qkv.attention.kernels import KERNELS
 from qkv.attention.kernels.additive import triton_ways
-from qkv.attention.kernels.additive.fused import composed
+from qkv.attention.kernels.additive.equation import Inputs, composed
 from qkv.attention.kernels.additive.ranges import middle
-from qkv.attention.kernels.additive.triton_ways import Blocks, Inputs
+from qkv.attention.kernels.additive.triton_ways import Blocks
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 if DEVICE == "cpu":

@@ -54,7 +54,8 @@ def attend(  # noqa: PLR0913 - the slots of the equation are its arguments
     normalizer: "softmax", "sparsemax", "entmax", "sigmoid", "hard", "gumbel", or an object of
         qkv.normalizers; with parameters: LearnedEntmax.
     kernel: "auto", "sdpa", "sparse", "additive_triton", "additive_triton_energies",
-        "additive_numba", "additive", "reference"; qkv.plan says which "auto" takes, and why.
+        "additive_numba", "additive_numba_energies", "additive", "reference"; qkv.plan says which
+        "auto" takes, and why.
 
     Raises:
         ValueError: shapes or dtypes that do not fit, a mask that is a bare tensor, an unknown

@@ -21,9 +21,11 @@ from qkv.attention.checks import (
 )
 from qkv.attention.heads import keep_heads
 from qkv.attention.kernels import run
+from qkv.attention.kernels.additive.table import ask
 from qkv.attention.masks.mask import align
 from qkv.attention.plain import plain, plain_step
 from qkv.attention.prepared import prepare, see
+from qkv.attention.recorded import recorded
 from qkv.attention.result import Attended
 from qkv.attention.slots import Slots, fill
 from qkv.attention.work import both, raised, step, whole
@@ -126,7 +128,8 @@ class Attention(nn.Module):
         check_lengths(mask, key.shape[-2])
         check_key(self.score, key)
         check_pairs(key, value)
-        return prepare(self.score, self.turn(key), value, mask)
+        prepared = prepare(self.score, self.turn(key), value, mask)
+        return prepared.tabled() if self._tabled else prepared
 
     def attend(
         self,
@@ -137,6 +140,10 @@ class Attention(nn.Module):
         positions: Int[Tensor, " queries"] | None = None,
     ) -> Attended:
         """Ask some queries: one decoder step, or a beam's hypotheses side by side."""
+        if prepared.table is not None and self._tabled:
+            asked = ask(self.score, query, prepared.table, need)
+            if asked is not None:
+                return asked
         if need == "context" and positions is None and self._plain():
             context = plain_step(self.score, query, prepared)
             if context is not None:
@@ -227,6 +234,21 @@ class Attention(nn.Module):
             rotary=copy.deepcopy(self.rotary),
         )
         return copied.train(self.training)
+
+    @property
+    def _tabled(self) -> bool:
+        """Whether a step is additive attention and no more, and nothing of it is recorded."""
+        return (
+            self.score.family == "additive"
+            and not torch.is_grad_enabled()
+            and self.normalizer.name == "softmax"
+            and self.bias is None
+            and self.reweighter is None
+            and self.local is None
+            and self.rotary is None
+            and not (self.training and self.dropout)
+            and not recorded()
+        )
 
     def _placed(
         self, query: Tensor, key: Tensor, mask: Mask | None, positions: Tensor | None

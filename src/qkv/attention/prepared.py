@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from torch import Tensor
 
 from qkv.attention.checks import leading_shape
+from qkv.attention.kernels.additive.table import table_of
 from qkv.attention.masks.mask import align
 from qkv.attention.masks.visible import Visible, drawn, hide
 from qkv.attention.recorded import recorded
-from qkv.attention.tiles import lay_out
+from qkv.attention.tiles import Tiles, lay_out
 
 if TYPE_CHECKING:
     import torch
     from jaxtyping import Bool, Float, Int
 
+    from qkv.attention.kernels.additive.table import Table
     from qkv.attention.masks.mask import Mask
     from qkv.attention.scores.score import Score
     from qkv.attention.slots import Slots
-    from qkv.attention.tiles import Tiles
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,13 +29,15 @@ class Prepared:
     """Keys as their score wants them, values, and the mask: a value, never kept on a module.
 
     mask: None where it forbids nothing. seen: what came of it; None where it tells queries apart,
-    and must be drawn for each number of them. Dimension 0 is the batch.
+    and must be drawn for each number of them. Dimension 0 is the batch. table: the keys of an
+    additive score once more, as the compiled loops of a decoder's step want them.
     """
 
     key: Float[Tensor, "*batch keys width"]
     value: Float[Tensor, "*batch keys value_dim"]
     mask: Mask | None = None
     seen: Visible | Tiles | None = None
+    table: Table | None = None
 
     def select(self, rows: Int[Tensor, " chosen"]) -> Prepared:
         """The same for these batch items, in this order, repeated if they are."""
@@ -43,7 +46,14 @@ class Prepared:
             self.value[rows],
             None if self.mask is None else self.mask.select(rows),
             self.seen.select(rows) if isinstance(self.seen, Visible) else None,
+            None if self.table is None else self.table.select(rows),
         )
+
+    def tabled(self) -> Prepared:
+        """The same with a table, where one would pay."""
+        if isinstance(self.seen, Tiles) or (self.seen is None and self.mask is not None):
+            return self
+        return replace(self, table=table_of(self.key, self.value, self.seen))
 
 
 def see(

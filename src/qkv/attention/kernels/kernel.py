@@ -46,7 +46,7 @@ class Kernel:
     """One way to compute the equation, and what it covers. None covers all.
 
     requires: "module:function" that says why it cannot run here, or None.
-    devices: kinds of device.
+    devices: kinds of device. biases: it adds a bias.
     transforms: whether torch.func, forward-mode derivatives and torch.compile pass through it.
     holds_hidden: it keeps the score's numbers of each pair, and not its energy alone.
     gains_from: pairs times width, in all, from which on it is worth its start (measured).
@@ -66,6 +66,7 @@ class Kernel:
     reweights: bool = True
     drops_out: bool = True
     learns_bias: bool = True
+    biases: bool = True
     holds_pairs: bool = True
     pads_from: int = 0
     tiles: bool = False
@@ -107,6 +108,8 @@ class Kernel:
             return f"reweighter {type(slots.reweighter).__name__}"
         if not self.drops_out and slots.dropout:
             return f"dropout={slots.dropout}"
+        if not self.biases and slots.bias is not None:
+            return "a bias"
         if not self.learns_bias and slots.bias is not None and learns(slots.bias):
             return "a bias that needs a gradient"
         return self._gap_here(work)

@@ -18,17 +18,41 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from qkv.attention.kernels.additive import absence
+from qkv.attention.kernels.additive.equation import Inputs, composed
 from qkv.attention.kernels.additive.task import (
     ALIGNED,
     BLOCK,
+    BY_KEY,
+    CONTEXT,
+    FILLED,
+    GRADIENT,
+    HIDDEN,
+    ITEMS,
+    KEYS,
+    KEYS_TOGETHER,
     LANES,
+    LOG,
+    MASK,
+    PAIRS,
+    QUERIES,
+    READ,
     ROWS,
+    SCRATCH,
+    SIZE,
     SLOTS,
+    TO_A,
+    TO_B,
+    TO_V,
+    TO_VALUE,
     TOGETHER,
+    UNITS,
+    VALUE,
+    A,
+    B,
+    V,
     rounded,
 )
 from qkv.attention.kernels.additive.threads import count, share
-from qkv.attention.scores.score import tanh_energies
 
 if TYPE_CHECKING:
     from jaxtyping import Bool, Float
@@ -52,20 +76,63 @@ def energies(
     allowed: Bool[Tensor, "items queries keys"] | None,
 ) -> Float[Tensor, "items queries keys"]:
     """Return v . tanh(a + b); blocks of pairs that are not allowed are left out, as 0."""
-    (items, queries, hidden), keys = a.shape, b.shape[1]
-    a, b, v = a.contiguous(), b.contiguous(), v.contiguous()
-    out = a.new_empty(items, queries, keys)
-    width = rounded(hidden, ALIGNED)
-    size = (TOGETHER + 8 + rounded(keys, LANES)) * width + TOGETHER * LANES
-    mask = (0, 0, 0, 0) if allowed is None else (allowed.data_ptr(), *allowed.stride())
-    units = items * -(-queries // ROWS)
-    threads = count(units, out.numel() * hidden)
-    scratch = a.new_empty(threads * size)
-    sizes = units, items, queries, keys, hidden
-    given = a.data_ptr(), b.data_ptr(), v.data_ptr(), out.data_ptr()
-    task = _Task(0, 0, *sizes, *given, *mask, scratch.data_ptr(), size, 0, 0, 0)
-    share(_entry("energies", a.dtype), ctypes.addressof(task), threads)
+    out = a.new_empty(a.shape[0], a.shape[1], b.shape[1])
+    _queries_in_turn("energies", Inputs(a, b, v, allowed), a.new_empty(0), {PAIRS: out})
     return out
+
+
+def forward(
+    inputs: Inputs, value: Float[Tensor, "items keys value_dim"], keep: bool, log: bool = True
+) -> tuple[Tensor, Tensor | None, Tensor | None]:
+    """Return context and, where wanted, log-normaliser and weights; 0 and -inf for dead rows."""
+    a, b = inputs.a, inputs.b
+    rows = a.shape[:2]
+    context = a.new_empty(*rows, value.shape[-1])
+    weights = a.new_empty(*rows, b.shape[1]) if keep else None
+    logs = a.new_empty(rows) if log else None
+    made = {CONTEXT: context, PAIRS: weights, LOG: logs}
+    _queries_in_turn("attend", inputs, value.to(a.dtype), made)
+    return context, logs, weights
+
+
+def _queries_in_turn(
+    name: str, inputs: Inputs, value: Tensor, made: dict[int, Tensor | None]
+) -> None:
+    a, b, v, allowed, _ = inputs
+    (items, queries, hidden), keys, read = a.shape, b.shape[1], value.shape[-1]
+    width, padded = rounded(hidden, ALIGNED), rounded(keys, LANES)
+    # As `tools` in `forward`, and `attend` in `whole`, cut it.
+    size = (TOGETHER + 10 + padded) * width + TOGETHER * (LANES + padded + rounded(read, ALIGNED))
+    units = items * -(-queries // ROWS)
+    task = _task((items, queries, keys, hidden, read), units, size)
+    if allowed is not None:
+        task[MASK : BY_KEY + 1] = [allowed.data_ptr(), *allowed.stride()]
+    _share(name, task, {A: a, B: b, V: v, VALUE: value, **made})
+
+
+def backward(
+    inputs: Inputs,
+    value: Float[Tensor, "items keys value_dim"],
+    weights: Float[Tensor, "items queries keys"],
+    to_context: Float[Tensor, "items queries value_dim"],
+    to_log: Float[Tensor, "items queries"] | None,
+    to_weights: Float[Tensor, "items queries keys"] | None,
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Return the gradients of a, b, v and the values."""
+    a, b, v = inputs[:3]
+    (items, queries, keys), read = weights.shape, value.shape[-1]
+    value = value.to(a.dtype)
+    g, *found = _side_by_side(a, (weights.shape, a.shape, b.shape, value.shape))
+    if to_weights is not None:
+        g.copy_(to_weights)
+    to_a, to_b, to_value = found
+    units = items * (-(-queries // ROWS) + -(-keys // KEYS_TOGETHER))
+    size = 5 * rounded(keys, LANES) + LANES + TOGETHER * rounded(read, ALIGNED)
+    task = _task((items, queries, keys, 0, read), units, size)
+    task[FILLED] = int(to_weights is not None)
+    given = {VALUE: value, PAIRS: weights, CONTEXT: to_context, LOG: to_log}
+    _share("slopes", task, {**given, GRADIENT: g, TO_VALUE: to_value})
+    return to_a, to_b, _gradients(a, b, v, g, to_a, to_b), to_value
 
 
 def gradients(
@@ -75,26 +142,56 @@ def gradients(
     g: Float[Tensor, "items queries keys"],
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Return the gradients of a, b and v for g, that of the energies."""
+    to_a, to_b = a.new_empty(a.shape), b.new_empty(b.shape)
+    return to_a, to_b, _gradients(a, b, v, g, to_a, to_b)
+
+
+def _gradients(a: Tensor, b: Tensor, v: Tensor, g: Tensor, to_a: Tensor, to_b: Tensor) -> Tensor:
+    """Fill the gradients of a and b, and return that of v."""
     (items, queries, hidden), keys = a.shape, b.shape[1]
-    a, b, g = a.contiguous(), b.contiguous(), g.contiguous()
-    to_a, to_b, to_r = torch.empty_like(a), torch.empty_like(b), a.new_empty(items, hidden)
-    units = items * -(-hidden // BLOCK)
-    threads = count(units, g.numel() * hidden)
-    size = (2 * keys + 11) * BLOCK
-    scratch = a.new_empty(threads * size)
-    sizes = units, items, queries, keys, hidden
-    given = a.data_ptr(), b.data_ptr(), 0, g.data_ptr(), 0, 0, 0, 0, scratch.data_ptr(), size
-    made = to_a.data_ptr(), to_b.data_ptr(), to_r.data_ptr()
-    task = _Task(0, 0, *sizes, *given, *made)
-    share(_entry("gradients", a.dtype), ctypes.addressof(task), threads)
-    scale = 4 * v
-    return to_a.mul_(scale), to_b.mul_(scale), g.sum() - 2 * to_r.sum(0)
+    to_r = a.new_empty(items, hidden)
+    units, size = items * -(-hidden // BLOCK), (2 * keys + 17) * BLOCK
+    task = _task((items, queries, keys, hidden, 0), units, size)
+    _share("gradients", task, {A: a, B: b, V: v, GRADIENT: g, TO_A: to_a, TO_B: to_b, TO_V: to_r})
+    return g.sum() - 2 * to_r.sum(0)
 
 
-_Task = ctypes.c_int64 * SLOTS
+def _side_by_side(like: Tensor, shapes: tuple[torch.Size, ...]) -> list[Tensor]:
+    """New tensors in one piece of memory, each at the start of a vector.
+
+    C's library gives a large piece back to the system when it is free, and what it gets anew costs
+    more than the loops (a fault a page); it learns to keep pieces as large as one freed before.
+    """
+    sizes = [rounded(shape.numel(), ALIGNED) for shape in shapes]
+    pieces = like.new_empty(sum(sizes)).split(sizes)
+    return [
+        piece[: shape.numel()].view(shape) for piece, shape in zip(pieces, shapes, strict=True)
+    ]
 
 
-def _entry(name: str, dtype: torch.dtype) -> Any:
+def _task(sizes: tuple[int, ...], units: int, size: int) -> Any:
+    """Return a task without addresses; sizes: as READ and those before it stand."""
+    task = (ctypes.c_int64 * SLOTS)()
+    task[UNITS], task[SIZE] = units, size
+    task[ITEMS : READ + 1] = list(sizes)
+    return task
+
+
+def _share(name: str, task: Any, tensors: dict[int, Tensor | None]) -> None:
+    """Say where the tensors stand, each number after the one before it, and start the loops."""
+    held = {at: tensor.contiguous() for at, tensor in tensors.items() if tensor is not None}
+    for at, tensor in held.items():
+        task[at] = tensor.data_ptr()
+    dtype = next(iter(held.values())).dtype
+    pairs = task[ITEMS] * task[QUERIES] * task[KEYS]
+    threads = count(task[UNITS], pairs * max(task[HIDDEN], task[READ]))
+    scratch = torch.empty(threads * task[SIZE], dtype=dtype)
+    task[SCRATCH] = scratch.data_ptr()
+    share(loop(name, dtype), ctypes.addressof(task), threads)
+
+
+def loop(name: str, dtype: torch.dtype) -> Any:
+    """One of this folder's loops, by the name of its entry without the bits."""
     return entry("qkv.attention.kernels.additive.entries", f"{name}_{_BITS[dtype]}")
 
 
@@ -128,11 +225,14 @@ def _version(module: str) -> str:
 def _agrees() -> bool:
     """Whether a small example gives what the equation gives, to a few roundings a term."""
     draw = torch.Generator().manual_seed(0)
-    sizes = (2, 3, 67), (2, 5, 67), (67,), (2, 3, 5)
-    a, b, v, g = (torch.randn(size, generator=draw) for size in sizes)
-    exact = [t.double().requires_grad_() for t in (a, b, v)]
-    want = tanh_energies(*exact)
-    found = torch.autograd.grad(want, exact, g.double())
+    sizes = (2, 7, 67), (2, 9, 67), (67,), (2, 9, 5), (2, 7, 5)
+    *given, sent = (torch.randn(size, generator=draw) for size in sizes)
+    exact = [t.double().requires_grad_() for t in given]
+    want, _, weights = composed(Inputs(*exact[:3]), exact[3])
+    found = torch.autograd.grad(want, exact, sent.double())
+    inputs = Inputs(*given[:3])
     with torch.no_grad():
-        mine = energies(a, b, v, None), *gradients(a, b, v, g)
-    return absence.close(mine, (want.detach(), *found))
+        context, _, mine = forward(inputs, given[3], keep=True)
+        assert mine is not None
+        back = backward(inputs, given[3], mine, sent, None, None)
+    return absence.close((context, mine, *back), (want.detach(), weights.detach(), *found))

@@ -14,53 +14,109 @@ from numba import carray, njit
 
 from qkv.attention.kernels.additive.backward import gradients
 from qkv.attention.kernels.additive.forward import energies
+from qkv.attention.kernels.additive.steps import step
 from qkv.attention.kernels.additive.task import (
-    ENERGY,
+    CONTEXT,
+    GRADIENT,
     HELPER,
     HIDDEN,
     ITEMS,
     KEYS,
+    LOG,
+    PAIRS,
     QUERIES,
+    READ,
     SCRATCH,
     SIZE,
     SLOTS,
     TO_A,
     TO_B,
     TO_V,
+    TO_VALUE,
+    VALUE,
+    WIDTH,
     A,
     B,
     V,
 )
 from qkv.attention.kernels.additive.vectors import EXACT, NUMBERS_32, NUMBERS_64, draw, pointer
+from qkv.attention.kernels.additive.whole import attend, slopes
 
 
 @njit(**EXACT)
-def _arrays(task, like, bytes_each):
-    """What both passes share: the task, queries, keys, energies, and this thread's scratch."""
+def _scratch(task, like, bytes_each):
+    """The task, and the scratch memory of this thread."""
     t = carray(pointer(task, np.int64(0)), (SLOTS,))
-    items, queries, count, hidden = t[ITEMS], t[QUERIES], t[KEYS], t[HIDDEN]
-    a = carray(pointer(t[A], like), (items, queries, hidden))
-    b = carray(pointer(t[B], like), (items, count, hidden))
-    energy = carray(pointer(t[ENERGY], like), (items, queries, count))
     helper = draw(pointer(task + 8 * HELPER, np.int64(0)))
     own = t[SCRATCH] + helper * t[SIZE] * bytes_each
-    return t, a, b, energy, carray(pointer(own, like), (t[SIZE],))
+    return t, carray(pointer(own, like), (t[SIZE],))
+
+
+@njit(**EXACT)
+def _sides(t, like):
+    """Queries, keys and v."""
+    a = carray(pointer(t[A], like), (t[ITEMS], t[QUERIES], t[HIDDEN]))
+    b = carray(pointer(t[B], like), (t[ITEMS], t[KEYS], t[HIDDEN]))
+    return a, b, carray(pointer(t[V], like), (t[HIDDEN],))
+
+
+@njit(**EXACT)
+def _pairs(t, at, like):
+    return carray(pointer(at, like), (t[ITEMS], t[QUERIES], t[KEYS]))
+
+
+@njit(**EXACT)
+def _read(t, like):
+    """Values, what is read of them, and the log-normaliser of each query."""
+    value = carray(pointer(t[VALUE], like), (t[ITEMS], t[KEYS], t[READ]))
+    context = carray(pointer(t[CONTEXT], like), (t[ITEMS], t[QUERIES], t[READ]))
+    return value, context, carray(pointer(t[LOG], like), (t[ITEMS], t[QUERIES]))
 
 
 @njit(**EXACT)
 def _run_energies(task, numbers, like, size):
-    t, a, b, out, scratch = _arrays(task, like, size)
-    v = carray(pointer(t[V], like), (a.shape[2],))
-    energies(t, task, numbers, a, b, v, out, scratch)
+    t, scratch = _scratch(task, like, size)
+    a, b, v = _sides(t, like)
+    energies(t, task, numbers, a, b, v, _pairs(t, t[PAIRS], like), scratch)
+
+
+@njit(**EXACT)
+def _run_attend(task, numbers, like, size):
+    t, scratch = _scratch(task, like, size)
+    a, b, v = _sides(t, like)
+    value, context, logs = _read(t, like)
+    weights = _pairs(t, t[PAIRS], like)
+    attend(t, task, numbers, a, b, v, value, weights, logs, context, scratch)
+
+
+@njit(**EXACT)
+def _run_step(task, numbers, like, size):
+    t, scratch = _scratch(task, like, size)
+    query, _, v = _sides(t, like)
+    value, context, _ = _read(t, like)
+    table = carray(pointer(t[B], like), (t[ITEMS], t[KEYS] + 2, t[WIDTH]))
+    weights = _pairs(t, t[PAIRS], like)
+    step(t, task, numbers, query, table, v, value, weights, context, scratch)
+
+
+@njit(**EXACT)
+def _run_slopes(task, like, size):
+    t, scratch = _scratch(task, like, size)
+    value, sent, to_logs = _read(t, like)
+    weights, gradient = _pairs(t, t[PAIRS], like), _pairs(t, t[GRADIENT], like)
+    to_value = carray(pointer(t[TO_VALUE], like), value.shape)
+    slopes(t, task, weights, value, sent, to_logs, gradient, to_value, scratch)
 
 
 @njit(**EXACT)
 def _run_gradients(task, numbers, like, size):
-    t, a, b, g, scratch = _arrays(task, like, size)
+    t, scratch = _scratch(task, like, size)
+    a, b, v = _sides(t, like)
     to_a = carray(pointer(t[TO_A], like), a.shape)
     to_b = carray(pointer(t[TO_B], like), b.shape)
     to_v = carray(pointer(t[TO_V], like), (a.shape[0], a.shape[2]))
-    gradients(t, task, numbers, a, b, g, to_a, to_b, to_v, scratch)
+    g = _pairs(t, t[GRADIENT], like)
+    gradients(t, task, numbers, a, b, g, v, to_a, to_b, to_v, scratch)
 
 
 def energies_32(task):
@@ -71,6 +127,31 @@ def energies_32(task):
 def energies_64(task):
     """The energies in float64."""
     _run_energies(task, NUMBERS_64, np.float64(0), 8)
+
+
+def attend_32(task):
+    """Scores, softmax and context in float32."""
+    _run_attend(task, NUMBERS_32, np.float32(0), 4)
+
+
+def attend_64(task):
+    """Scores, softmax and context in float64."""
+    _run_attend(task, NUMBERS_64, np.float64(0), 8)
+
+
+def step_32(task):
+    """A decoder's step in float32."""
+    _run_step(task, NUMBERS_32, np.float32(0), 4)
+
+
+def slopes_32(task):
+    """The gradients of energies and values in float32."""
+    _run_slopes(task, np.float32(0), 4)
+
+
+def slopes_64(task):
+    """The gradients of energies and values in float64."""
+    _run_slopes(task, np.float64(0), 8)
 
 
 def gradients_32(task):

@@ -8,6 +8,8 @@ vector, and what is loaded of the keys serves all these queries.
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numba import carray, njit
 
@@ -16,6 +18,7 @@ from qkv.attention.kernels.additive.task import (
     BY_ITEM,
     BY_KEY,
     BY_QUERY,
+    KEYS,
     LANES,
     MASK,
     ROWS,
@@ -29,9 +32,12 @@ from qkv.attention.kernels.additive.vectors import (
     EXACT,
     FAR,
     NEAR,
+    QUADS,
     SUMS,
+    copy,
     cut,
     draw,
+    exp_twice,
     find_centre,
     inverse,
     pair,
@@ -43,7 +49,7 @@ from qkv.attention.kernels.additive.vectors import (
 
 @njit(**EXACT)
 def _lay(rows, way, centre, limits, line, table):
-    """Prepare keys, LANES of them side by side: table [blocks, hidden, LANES]."""
+    """Prepare keys, LANES of them side by side: a block of the table is [hidden, LANES]."""
     minus = -rows.dtype.type(1)
     width, last = centre.shape[0], rows.shape[0] - 1
     for j in range(table.shape[0] * LANES):
@@ -51,36 +57,109 @@ def _lay(rows, way, centre, limits, line, table):
         prepare(rows[at : at + 1], 0, minus, way, centre, limits, line)
         block = table[j // LANES]
         for d in range(width):
-            block[d, j % LANES] = line[0, d]
+            block[d * LANES + j % LANES] = line[0, d]
+
+
+@njit(**EXACT)
+def weigh(given, v, upside, cap):
+    """Fill v, and the largest of it over v, for `_meet_quads`; return the largest and the sum.
+
+    A v that is nothing beside the largest, such as those that fill up a vector, counts as the
+    least whose inverses, four of them, have a product.
+    """
+    zero, one = v.dtype.type(0), v.dtype.type(1)
+    largest, whole = zero, zero
+    for d in range(given.shape[0]):
+        v[d] = given[d]
+        whole += v[d]
+        largest = abs(v[d]) if abs(v[d]) > largest else largest
+    least = v.dtype.type(2) / v.dtype.type(math.sqrt(cap)) * largest
+    for d in range(v.shape[0]):
+        one_v = least if v[d] >= zero else -least
+        one_v = one_v if abs(v[d]) < least else v[d]
+        upside[d] = largest / one_v if largest > zero else one
+    return largest, whole
+
+
+@njit(**EXACT)
+def _reaches(upside, tops, most):
+    """Whether four dimensions' numbers, the largest there can be, have a product to divide by."""
+    one = upside.dtype.type(1)
+    for d in range(0, upside.shape[0], 4):
+        product = one
+        for n in range(d, d + 4):
+            product *= abs(upside[n])
+            if n < tops.shape[0]:
+                product *= one + exp_twice(tops[n])
+        if not product <= most:
+            return False
+    return True
 
 
 @njit(**SUMS)
-def _share(q0, q1, v0, v1):
+def share(q0, q1, v0, v1):
     """Two divisions in one: v0 / q0 + v1 / q1 = (v0 q1 + v1 q0) / (q0 q1), finite by the cap."""
     return (v0 * q1 + v1 * q0) * inverse(q0 * q1)
 
 
 @njit(**SUMS)
-def _meet_four(rows, keys, v, sums):
+def share_four(p0, p1, p2, p3):
+    """Four divisions in one, of p = q / v: 1 / p0 + 1 / p1 = (p0 + p1) / (p0 p1), twice."""
+    one, two = p0 * p1, p2 * p3
+    return ((p0 + p1) * two + (p2 + p3) * one) * inverse(one * two)
+
+
+@njit(**SUMS)
+def _meet_quads(rows, keys, upside, flat):
+    """As `_meet_four`, beside the largest v: sums[i, j] = sum_d 1 / (u_d + rows_id keys_dj).
+
+    u is the largest v over v, and the rows are multiplied by it.
+    """
+    wide()
+    zero = upside.dtype.type(0)
+    row_0, row_1, row_2, row_3 = rows[0], rows[1], rows[2], rows[3]
+    # One array, read and written at fixed places: nothing is asked at run time about overlaps.
+    for j in range(4 * LANES):
+        flat[j] = zero
+    for d in range(0, upside.shape[0], 4):
+        four = keys[d * LANES : (d + 4) * LANES]
+        u0, u1, u2, u3 = upside[d], upside[d + 1], upside[d + 2], upside[d + 3]
+        a0, a1, a2, a3 = row_0[d], row_0[d + 1], row_0[d + 2], row_0[d + 3]
+        b0, b1, b2, b3 = row_1[d], row_1[d + 1], row_1[d + 2], row_1[d + 3]
+        c0, c1, c2, c3 = row_2[d], row_2[d + 1], row_2[d + 2], row_2[d + 3]
+        d0, d1, d2, d3 = row_3[d], row_3[d + 1], row_3[d + 2], row_3[d + 3]
+        for j in range(LANES):
+            k0, k1 = four[j], four[LANES + j]
+            k2, k3 = four[2 * LANES + j], four[3 * LANES + j]
+            flat[j] += share_four(u0 + a0 * k0, u1 + a1 * k1, u2 + a2 * k2, u3 + a3 * k3)
+            flat[LANES + j] += share_four(u0 + b0 * k0, u1 + b1 * k1, u2 + b2 * k2, u3 + b3 * k3)
+            flat[2 * LANES + j] += share_four(
+                u0 + c0 * k0, u1 + c1 * k1, u2 + c2 * k2, u3 + c3 * k3
+            )
+            flat[3 * LANES + j] += share_four(
+                u0 + d0 * k0, u1 + d1 * k1, u2 + d2 * k2, u3 + d3 * k3
+            )
+
+
+@njit(**SUMS)
+def _meet_four(rows, keys, v, flat):
     """sums[i, j] = sum_d v_d / (1 + rows_id keys_dj), for four queries and LANES keys."""
     wide()
     one, zero = v.dtype.type(1), v.dtype.type(0)
     row_0, row_1, row_2, row_3 = rows[0], rows[1], rows[2], rows[3]
-    # One array, read and written at fixed places: nothing is asked at run time about overlaps.
-    flat, twos = sums.reshape(4 * LANES), keys.reshape(v.shape[0] // 2, 2 * LANES)
     for j in range(4 * LANES):
         flat[j] = zero
-    for n in range(twos.shape[0]):
-        d, two = 2 * n, twos[n]
+    for d in range(0, v.shape[0], 2):
+        two = keys[d * LANES : (d + 2) * LANES]
         v0, v1 = v[d], v[d + 1]
         a0, a1, b0, b1 = row_0[d], row_0[d + 1], row_1[d], row_1[d + 1]
         c0, c1, d0, d1 = row_2[d], row_2[d + 1], row_3[d], row_3[d + 1]
         for j in range(LANES):
             k0, k1 = two[j], two[LANES + j]
-            flat[j] += _share(one + a0 * k0, one + a1 * k1, v0, v1)
-            flat[LANES + j] += _share(one + b0 * k0, one + b1 * k1, v0, v1)
-            flat[2 * LANES + j] += _share(one + c0 * k0, one + c1 * k1, v0, v1)
-            flat[3 * LANES + j] += _share(one + d0 * k0, one + d1 * k1, v0, v1)
+            flat[j] += share(one + a0 * k0, one + a1 * k1, v0, v1)
+            flat[LANES + j] += share(one + b0 * k0, one + b1 * k1, v0, v1)
+            flat[2 * LANES + j] += share(one + c0 * k0, one + c1 * k1, v0, v1)
+            flat[3 * LANES + j] += share(one + d0 * k0, one + d1 * k1, v0, v1)
 
 
 @njit(**SUMS)
@@ -91,29 +170,36 @@ def _meet_one(way, row, keys, v, most, sums):
     for j in range(LANES):
         sums[j] = zero
     for d in range(0, v.shape[0], 4):
-        key_0, key_1, key_2, key_3 = keys[d], keys[d + 1], keys[d + 2], keys[d + 3]
+        four = keys[d * LANES : (d + 4) * LANES]
         v0, v1, v2, v3 = v[d], v[d + 1], v[d + 2], v[d + 3]
         a0, a1, a2, a3 = row[d], row[d + 1], row[d + 2], row[d + 3]
         for j in range(LANES):
-            x0, x1 = pair(way, a0, key_0[j], one, most), pair(way, a1, key_1[j], one, most)
-            x2, x3 = pair(way, a2, key_2[j], one, most), pair(way, a3, key_3[j], one, most)
-            sums[j] += _share(x0, x1, v0, v1) + _share(x2, x3, v2, v3)
+            x0, x1 = pair(way, a0, four[j], one, most), pair(way, a1, four[LANES + j], one, most)
+            x2, x3 = (
+                pair(way, a2, four[2 * LANES + j], one, most),
+                pair(way, a3, four[3 * LANES + j], one, most),
+            )
+            sums[j] += share(x0, x1, v0, v1) + share(x2, x3, v2, v3)
 
 
 @njit(**EXACT)
-def _meet(way, rows, count, keys, v, numbers, sums):
-    """Up to four queries and a block of keys, the way that `find_centre` found."""
+def _meet(way, rows, count, keys, v, upside, numbers, sums):
+    """Up to four queries and a block of keys, the way that `lay_out` found."""
     cap, reach, _, _ = numbers
+    if way == QUADS:
+        _meet_quads(rows, keys, upside, sums)
+        return
     if way == NEAR and count > 1:
         _meet_four(rows, keys, v, sums)
         return
     for r in range(count):
+        own = sums[r * LANES : (r + 1) * LANES]
         if way == NEAR:
-            _meet_one(AS_NEAR, rows[r], keys, v, cap, sums[r])
+            _meet_one(AS_NEAR, rows[r], keys, v, cap, own)
         elif way == FAR:
-            _meet_one(AS_FAR, rows[r], keys, v, cap, sums[r])
+            _meet_one(AS_FAR, rows[r], keys, v, cap, own)
         else:
-            _meet_one(AS_APART, rows[r], keys, v, v.dtype.type(0.5) * reach, sums[r])
+            _meet_one(AS_APART, rows[r], keys, v, v.dtype.type(0.5) * reach, own)
 
 
 @njit(**EXACT)
@@ -127,66 +213,90 @@ def _any(mask, first, steps, rows, columns):
 
 
 @njit(**EXACT)
-def _some_energies(  # noqa: PLR0913 - compiled
-    a, b, v, masked, mask, first, steps, numbers, parts, own, out
-):
-    """Write the energies of some queries of one item; blocks that may not meet are left 0."""
-    rows, sums, ends, rest, line = parts
-    (queries, count), hidden = out.shape, a.shape[1]
-    zero, one, two = v.dtype.type(0), v.dtype.type(1), v.dtype.type(2)
-    whole = zero
-    for d in range(v.shape[0]):
-        whole += v[d]
-    blocks, width = (count + LANES - 1) // LANES, v.shape[0]
-    flat, at = cut(own, 0, blocks * width, LANES)
-    laid = flat.reshape(blocks, width, LANES)
-    centre, limits = rest[0, :hidden], rest[1, :hidden]
-    way = find_centre(a, b, 0, numbers, numbers[3], centre, limits, ends)
+def lay_out(a, b, numbers, side, laid):
+    """Prepare the keys for these queries; return the way that is open."""
+    v, upside, _, ends, rest, line, _ = side
+    hidden = a.shape[1]
+    centre, limits, tops = rest[0, :hidden], rest[1, :hidden], rest[2, :hidden]
+    way = find_centre(a, b, 0, numbers, centre, limits, tops, ends)
+    cap = numbers[0]
+    if way == NEAR and _reaches(upside, tops, cap * (cap / v.dtype.type(16))):
+        way = QUADS
     _lay(b, way, centre, limits, line, laid)
-    for i in range(0, queries, TOGETHER):
-        some = min(TOGETHER, queries - i)
-        prepare(a[i : i + some], 0, one, way, centre, limits, rows)
-        for k in range(blocks):
-            j, columns = k * LANES, min(LANES, count - k * LANES)
-            at = first + i * steps[1] + j * steps[2]
-            meet = not masked or _any(mask, at, steps, some, columns)
-            if meet:
-                _meet(way, rows, some, laid[k], v, numbers, sums)
-            for r in range(some):
-                found, target = sums[r], out[i + r, j : j + columns]
-                for c in range(columns):
-                    target[c] = whole - two * found[c] if meet else zero
+    return way
+
+
+@njit(**EXACT)
+def meet_keys(  # noqa: PLR0913 - compiled
+    a, way, laid, found, numbers, side, masked, mask, at, steps, forbidden, count, out
+):
+    """Write the energies of up to four queries; blocks that may not meet are left `forbidden`.
+
+    found: the largest v and the sum of all, from `weigh`. out: rows as long as whole blocks.
+    """
+    v, upside, rows, _, rest, _, sums = side
+    some, hidden = a.shape
+    prepare(a, 0, v.dtype.type(1), way, rest[0, :hidden], rest[1, :hidden], rows)
+    twice = v.dtype.type(2)
+    if way == QUADS:
+        twice *= found[0]
+        for r in range(some):
+            row = rows[r]
+            for d in range(hidden):
+                row[d] *= upside[d]
+    for k in range(laid.shape[0]):
+        j, columns = k * LANES, min(LANES, count - k * LANES)
+        meet = not masked or _any(mask, at + j * steps[2], steps, some, columns)
+        if meet:
+            _meet(way, rows, some, laid[k], v, upside, numbers, sums)
+        for r in range(some):
+            source, target = sums[r * LANES : (r + 1) * LANES], out[r][j : j + LANES]
+            for c in range(LANES):
+                target[c] = found[1] - twice * source[c] if meet else forbidden
+
+
+@njit(**EXACT)
+def tools(t, given, scratch):
+    """Cut this thread's scratch memory into what both passes over the queries need."""
+    hidden, zero = given.shape[0], given.dtype.type(0)
+    width = (hidden + ALIGNED - 1) // ALIGNED * ALIGNED
+    blocks = (t[KEYS] + LANES - 1) // LANES
+    for n in range(scratch.shape[0]):
+        scratch[n] = zero
+    rows, at = cut(scratch, 0, TOGETHER, width)
+    sums, at = scratch[at : at + TOGETHER * LANES], at + TOGETHER * LANES
+    ends, at = cut(scratch, at, 4, width)
+    rest, at = cut(scratch, at, 3, width)
+    line, at = cut(scratch, at, 1, width)
+    both, at = cut(scratch, at, 2, width)
+    laid, at = cut(scratch, at, blocks, width * LANES)
+    row, at = cut(scratch, at, TOGETHER, blocks * LANES)
+    side = both[0], both[1], rows, ends, rest, line, sums
+    return side, laid, row, at
 
 
 @njit(**EXACT)
 def energies(t, task, numbers, a, b, given, out, scratch):
-    """Energies, unit by unit: each is ROWS queries of an item."""
-    queries, hidden = out.shape[1], a.shape[2]
+    """Energies, unit by unit: each is ROWS queries of an item. Forbidden blocks are left 0."""
+    queries, zero = out.shape[1], a.dtype.type(0)
     chunks = (queries + ROWS - 1) // ROWS
-    width = (hidden + ALIGNED - 1) // ALIGNED * ALIGNED
     mask, masked = carray(pointer(t[MASK], np.uint8(0)), (1,)), t[MASK] != 0
     steps = t[BY_ITEM], t[BY_QUERY], t[BY_KEY]
-    zero = a.dtype.type(0)
-    for n in range(scratch.shape[0]):
-        scratch[n] = zero
-    rows, at = cut(scratch, 0, TOGETHER, width)
-    sums, at = cut(scratch, at, TOGETHER, LANES)
-    ends, at = cut(scratch, at, 4, width)
-    rest, at = cut(scratch, at, 2, width)
-    line, at = cut(scratch, at, 1, width)
-    v = scratch[at : at + width]
-    for d in range(hidden):
-        v[d] = given[d]
-    own = scratch[at + width :]
+    side, laid, row, _ = tools(t, given, scratch)
+    found = weigh(given, side[0], side[1], numbers[0])
     while True:
         unit = draw(pointer(task, np.int64(0)))
         if unit >= t[UNITS]:
             return
         n, start = unit // chunks, unit % chunks * ROWS
         stop = min(start + ROWS, queries)
-        first = n * steps[0] + start * steps[1]
-        parts = rows, sums, ends, rest, line
-        _some_energies(
-            a[n, start:stop], b[n], v, masked, mask, first, steps, numbers, parts, own,
-            out[n, start:stop],
-        )  # fmt: skip
+        way = lay_out(a[n, start:stop], b[n], numbers, side, laid)
+        for i in range(start, stop, TOGETHER):
+            some = min(TOGETHER, stop - i)
+            at = n * steps[0] + i * steps[1]
+            meet_keys(
+                a[n, i : i + some], way, laid, found, numbers, side, masked, mask, at, steps,
+                zero, out.shape[2], row,
+            )  # fmt: skip
+            for r in range(some):
+                copy(row[r], out[n, i + r])

@@ -6,12 +6,15 @@ LANES = 32
 """Keys that the forward pass takes at a time: two vectors of the widest kind."""
 TOGETHER = 4
 """Queries that meet them at a time: what is loaded of the keys serves all of these."""
-ROWS = 128
+ROWS = 256
 """Queries of a unit of work, forward: enough to pay for its keys' exponentials."""
 BLOCK = 64
 """Hidden dimensions that the backward pass takes at a time."""
 ALIGNED = 16
 """Rows of scratch memory are multiples of so many numbers: a vector of the widest kind."""
+
+KEYS_TOGETHER = 64
+"""Keys of a unit of work whose values get their gradient."""
 
 
 (
@@ -22,10 +25,16 @@ ALIGNED = 16
     QUERIES,
     KEYS,
     HIDDEN,
+    READ,
     A,
     B,
     V,
-    ENERGY,
+    VALUE,
+    PAIRS,
+    CONTEXT,
+    LOG,
+    GRADIENT,
+    FILLED,
     MASK,
     BY_ITEM,
     BY_QUERY,
@@ -35,15 +44,20 @@ ALIGNED = 16
     TO_A,
     TO_B,
     TO_V,
-) = range(20)
-SLOTS = 20
+    TO_VALUE,
+    WIDTH,
+) = range(28)
+SLOTS = 28
 """Where each number of a task stands.
 
-UNIT: the next unit of work, HELPER: the next thread; both are counted up. Addresses: A [ITEMS,
-QUERIES, HIDDEN], B [ITEMS, KEYS, HIDDEN], V [HIDDEN], ENERGY, or its gradient, [ITEMS, QUERIES,
-KEYS], TO_A and TO_B as A and B, TO_V [ITEMS, HIDDEN]. MASK: of bytes, 1 = may meet, with the steps
-BY_ITEM, BY_QUERY and BY_KEY; 0 where there is none. SCRATCH: SIZE numbers for each
-thread.
+UNIT: the next unit of work, HELPER: the next thread; both are counted up. Addresses, 0 where there
+is nothing: A [ITEMS, QUERIES, HIDDEN], B [ITEMS, KEYS, HIDDEN], V [HIDDEN], VALUE [ITEMS, KEYS,
+READ]; PAIRS, energies or weights, and GRADIENT, theirs, [ITEMS, QUERIES, KEYS]; CONTEXT, or its
+gradient, [ITEMS, QUERIES, READ]; LOG, the log-normaliser or its gradient, [ITEMS, QUERIES]; TO_A,
+TO_B and TO_VALUE as A, B and VALUE, TO_V [ITEMS, HIDDEN]. FILLED: 1 where GRADIENT holds what the
+weights got from elsewhere. MASK: of bytes, 1 = may meet, with the steps BY_ITEM, BY_QUERY and
+BY_KEY. SCRATCH: SIZE numbers for each thread. WIDTH: of a table (see
+`steps`), which stands in the place of B.
 """
 
 

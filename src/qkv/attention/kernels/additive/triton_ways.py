@@ -20,6 +20,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from qkv.attention.kernels.additive import absence
+from qkv.attention.kernels.additive.equation import Inputs
 from qkv.attention.kernels.additive.ranges import LIMITS, middle
 from qkv.attention.scores.score import tanh_energies
 
@@ -46,20 +47,6 @@ class Blocks(NamedTuple):
     rows: int
     columns: int
     warps: int
-
-
-class Inputs(NamedTuple):
-    """a, b, v of an additive attention, and all that may be said of its pairs.
-
-    a [items, queries, hidden] and b [items, keys, hidden] may be anything; allowed and bias are
-    [items, queries, keys], stretched without a copy.
-    """
-
-    a: Tensor
-    b: Tensor
-    v: Tensor
-    allowed: Tensor | None = None
-    bias: Tensor | None = None
 
 
 class _Sides(NamedTuple):

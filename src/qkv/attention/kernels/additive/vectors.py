@@ -20,9 +20,10 @@ from numba.extending import intrinsic, overload
 from qkv.attention.kernels.additive.ranges import LIMITS
 
 # Sums may be reordered, so that they fill a vector; what is not finite stays what it is.
-SUMS = {"nogil": True, "error_model": "numpy", "fastmath": {"contract", "reassoc"}}
-EXACT = {"nogil": True, "error_model": "numpy", "cache": True, "fastmath": {"contract"}}
-ESTIMATE = {"nogil": True, "error_model": "numpy", "fastmath": {"contract", "arcp", "ninf"}}
+_BARE = {"nogil": True, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}  # only loops call
+SUMS = _BARE | {"error_model": "numpy", "fastmath": {"contract", "reassoc"}}
+EXACT = _BARE | {"error_model": "numpy", "fastmath": {"contract"}}
+ESTIMATE = _BARE | {"error_model": "numpy", "fastmath": {"contract", "arcp", "ninf"}}
 """A vector of float32 is divided by estimating the reciprocal, to 12 bits or more, and one step of
 Newton's: within two roundings, in a third of the time. What is divided by must be finite."""
 
@@ -31,6 +32,8 @@ NUMBERS_32, NUMBERS_64 = (  # cap, reach, saturation, and the x whose exp(2x) is
     for kind, limits in ((np.float32, LIMITS[torch.float32]), (np.float64, LIMITS[torch.float64]))
 )
 NEAR, FAR, APART = 0, 1, 2
+QUADS = -1
+"""Nearer than near: four reciprocals can be had of one division."""
 
 _MAGIC = np.float32(1.5 * 2**23)  # added and taken away, it rounds to a whole number
 _LOG2_E = np.float32(math.log2(math.e))
@@ -147,29 +150,51 @@ def _pair(way, a, b, one, most):
     return lambda way, a, b, one, most: one + exp_twice(within(a + b, most))
 
 
+@njit(**EXACT)
+def copy(source, target):
+    """Fill a row."""
+    for n in range(target.shape[0]):
+        target[n] = source[n]
+
+
 # Slices are taken of whole rows, one row at a time: the compiler then knows that a row's numbers
 # stand one after another.
 @njit(**EXACT)
-def ends_of(rows, start, low, high):
-    """The lowest and highest number of each column from `start` on."""
-    stop = start + low.shape[0]
-    for i in range(rows.shape[0]):
-        row = rows[i, start:stop]
-        for d in range(low.shape[0]):
-            low[d] = row[d] if i == 0 or row[d] < low[d] else low[d]
-            high[d] = row[d] if i == 0 or row[d] > high[d] else high[d]
+def _lower(x, y):
+    return x if x < y else y
 
 
 @njit(**EXACT)
-def find_centre(a, b, start, numbers, most, centre, limits, ends):
+def _higher(x, y):
+    return x if x > y else y
+
+
+@njit(**EXACT)
+def ends_of(rows, start, low, high):
+    """The lowest and highest number of each column from `start` on; four rows at a time."""
+    wide()
+    width, last = low.shape[0], rows.shape[0] - 1
+    copy(rows[0, start : start + width], low)
+    copy(rows[0, start : start + width], high)
+    for i in range(0, rows.shape[0], 4):
+        w, x = rows[i, start : start + width], rows[min(i + 1, last), start : start + width]
+        y = rows[min(i + 2, last), start : start + width]
+        z = rows[min(i + 3, last), start : start + width]
+        for d in range(width):
+            low[d] = _lower(_lower(w[d], x[d]), _lower(_lower(y[d], z[d]), low[d]))
+            high[d] = _higher(_higher(w[d], x[d]), _higher(_higher(y[d], z[d]), high[d]))
+
+
+@njit(**EXACT)
+def find_centre(a, b, start, numbers, centre, limits, tops, ends):
     """Find, for each dimension, what to add to a and take from b; say which way is open.
 
     The side that varies less, by half a range h, is centred: it lies within h. On the other,
     whatever lies beyond h + saturation meets nothing but saturated tanh, so it may be brought
-    there. The exponentials are finite, and not 0, if h + saturation is within `reach`; exp of
-    2 (2h + saturation), the largest product, needs no cap if that is within `most`.
+    there. The exponentials are finite, and not 0, if h + saturation is within `reach`. tops: the
+    largest sum of the two sides; if exp of twice that is within the cap, none is needed.
     """
-    _, reach, saturation, _ = numbers
+    _, reach, saturation, most = numbers
     half = a.dtype.type(0.5)
     width = centre.shape[0]
     ends_of(a, start, ends[0, :width], ends[1, :width])
@@ -185,7 +210,9 @@ def find_centre(a, b, start, numbers, most, centre, limits, ends):
         limits[d] = least + saturation
         if not limits[d] <= reach:  # not a number, too
             return APART
-        if not limits[d] + least <= most:
+        highest = within(ends[1, d] + centre[d], limits[d])
+        tops[d] = highest + within(ends[3, d] - centre[d], limits[d])
+        if not tops[d] <= most:
             way = FAR
     return way
 
@@ -198,8 +225,7 @@ def prepare(rows, start, sign, way, centre, limits, out):
     for j in range(rows.shape[0]):
         row, target = rows[j, start : start + width], out[j, :width]
         if way == APART:
-            for d in range(width):
-                target[d] = row[d]
+            copy(row, target)
         else:
             for d in range(width):
                 target[d] = exp_twice(within(row[d] + sign * centre[d], limits[d]))
@@ -209,3 +235,42 @@ def prepare(rows, start, sign, way, centre, limits, out):
 def cut(scratch, at, rows, width):
     """Rows of this width from the scratch memory, and where the rest of it begins."""
     return scratch[at : at + rows * width].reshape(rows, width), at + rows * width
+
+
+@njit(**EXACT)
+def mix(weights, at, steps, terms, rows, out):
+    """out[r] += sum_n weights[at + r steps[0] + n steps[1]] rows[n], for four rows r.
+
+    Four terms at a time: what is loaded of `out` and of the rows serves sixteen products.
+    """
+    wide()
+    by_row, by_term = steps
+    out_0, out_1, out_2, out_3 = out[0], out[1], out[2], out[3]
+    width, last = out.shape[1], terms // 4 * 4
+    for n in range(0, last, 4):
+        x0, x1, x2, x3 = rows[n], rows[n + 1], rows[n + 2], rows[n + 3]
+        i0 = at + n * by_term
+        i1, i2, i3 = i0 + by_row, i0 + 2 * by_row, i0 + 3 * by_row
+        a0, a1 = weights[i0], weights[i0 + by_term]
+        a2, a3 = weights[i0 + 2 * by_term], weights[i0 + 3 * by_term]
+        b0, b1 = weights[i1], weights[i1 + by_term]
+        b2, b3 = weights[i1 + 2 * by_term], weights[i1 + 3 * by_term]
+        c0, c1 = weights[i2], weights[i2 + by_term]
+        c2, c3 = weights[i2 + 2 * by_term], weights[i2 + 3 * by_term]
+        d0, d1 = weights[i3], weights[i3 + by_term]
+        d2, d3 = weights[i3 + 2 * by_term], weights[i3 + 3 * by_term]
+        for d in range(width):
+            y0, y1, y2, y3 = x0[d], x1[d], x2[d], x3[d]
+            out_0[d] = out_0[d] + a0 * y0 + a1 * y1 + a2 * y2 + a3 * y3
+            out_1[d] = out_1[d] + b0 * y0 + b1 * y1 + b2 * y2 + b3 * y3
+            out_2[d] = out_2[d] + c0 * y0 + c1 * y1 + c2 * y2 + c3 * y3
+            out_3[d] = out_3[d] + d0 * y0 + d1 * y1 + d2 * y2 + d3 * y3
+    for n in range(last, terms):
+        x, i = rows[n], at + n * by_term
+        a0, b0 = weights[i], weights[i + by_row]
+        c0, d0 = weights[i + 2 * by_row], weights[i + 3 * by_row]
+        for d in range(width):
+            out_0[d] = out_0[d] + a0 * x[d]
+            out_1[d] = out_1[d] + b0 * x[d]
+            out_2[d] = out_2[d] + c0 * x[d]
+            out_3[d] = out_3[d] + d0 * x[d]
