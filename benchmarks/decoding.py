@@ -8,8 +8,8 @@ forbidden), so that all do the same work. Sentences are sorted by length; rounds
 the ways. Told are the best and the median, and which share of the outputs is that of the model.
 On a machine with other work, `--threads 1 --clock cpu` counts sentences a CPU-second.
 
-ways: model (its own step), float32, bfloat16 (`model.ready`); +2 after one of them: two batches at
-a time, each with one thread.
+ways: model (its own step), float32, bfloat16 (`model.ready`), torch (float32 without compiled
+loops); +2 after one of them: two batches at a time, each with one thread.
 """
 
 from __future__ import annotations
@@ -29,9 +29,11 @@ from work import limit, of_search, weights
 
 import qkv
 from qkv.config import SearchConfig, TransformerConfig
+from qkv.memory import keep_freed_memory
 from qkv.models.build import build_model
 from qkv.models.decoder import Decoder
 from qkv.models.model import EncoderDecoder
+from qkv.models.transformer_search import TransformerSearch
 from qkv.search import search
 from qkv.text import EOS, PAD
 
@@ -77,6 +79,16 @@ def padded(ids: Sequence[list[int]]) -> Batch:
     for row, one in enumerate(ids):
         source[row, : len(one)] = torch.tensor(one)
     return source, lengths
+
+
+def ready(model: EncoderDecoder, way: str) -> Decoder:
+    """Return what a way of this name asks; where it is no model's own, say which path it takes."""
+    if way == "model":
+        return model
+    if way == "torch":
+        return TransformerSearch(model, "float32")
+    print(f"{way}: {model.search_plan(way)}")
+    return model.ready(way)
 
 
 def decode(decoder: Decoder, batches: list[Batch], config: SearchConfig, workers: int) -> list:
@@ -128,6 +140,8 @@ def main() -> None:
     parser.add_argument("--rows", default="greedy:64:4,beam:64:2,greedy:1:12,beam:1:6")
     parser.add_argument("--results", type=Path, default=RESULTS)
     given = parser.parse_args()
+    keep_freed_memory()  # as the command line does
+    torch.set_flush_denormal(True)
     if given.run:
         run = qkv.load(given.run, device="cpu")
         lines = given.input.read_text(encoding="utf-8").splitlines()
@@ -138,8 +152,7 @@ def main() -> None:
     decoders = {}
     for way in given.ways.split(","):
         name, _, workers = way.partition("+")
-        decoder = model if name == "model" else model.ready(name)
-        decoders[way] = (decoder, int(workers or 1))
+        decoders[way] = (ready(model, name), int(workers or 1))
     rates, rows = limits(), []
     print(f"| sentences/s, {given.threads} threads | {' | '.join(decoders)} |")
     print("| --- |" + " --- |" * len(decoders))

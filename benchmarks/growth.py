@@ -28,7 +28,11 @@ import qkv
 HEADS, WIDTH = 8, 64
 LENGTHS = (512, 1024, 2048, 4096, 8192)
 SHORT = (128, 256, 512, 1024, 2048)  # what all pairs of the additive score fit in
-LONGEST = {"eager": 1024, "all pairs": 2048}  # of those that write all pairs out
+LONGEST = {
+    "eager": 1024,
+    "Keras' formula": 1024,
+    "all pairs": 2048,
+}  # of those that write all pairs out
 
 
 def linear(mask: qkv.Mask | None) -> Callable[[int, bool, bool], Task]:

@@ -172,34 +172,61 @@ def growth_table(result: dict) -> str:
     return "\n".join(lines)
 
 
+PANEL = (380, 210)  # of the chart of growth, in pixels: two in a row
+
+
 def growth_chart(result: dict) -> str:
-    """Draw time over length, a line a way; both scales are logarithmic."""
+    """Draw time over length, a panel a task; the scales are logarithmic, and the same in all."""
     curves = result["curves"]
-    wide, high, edge = 560, 420, 60
+    wide, high = PANEL
     x, y = (
         axis([v for curve in curves for v in curve[key]], span)
-        for key, span in (("lengths", (edge, wide)), ("values", (high, 20)))
+        for key, span in (("lengths", (52, wide - 170)), ("values", (high - 30, 24)))
     )
+    panels: dict[str, list[dict]] = {}
+    for curve in curves:
+        panels.setdefault(curve["task"], []).append(curve)
     parts = []
-    for length in sorted({n for curve in curves for n in curve["lengths"]}):
-        parts.append(f'<text x="{x(length):.0f}" y="{high + 18}">{length:,}</text>')
-    for power in range(-3, 6):
-        if 20 <= (at := y(10.0**power)) <= high:
-            parts.append(f'<text x="4" y="{at:.0f}">{10.0**power:g} ms</text>')
-            parts.append(f'<path d="M{edge} {at:.0f}H{wide}" stroke="#ddd"/>')
-    for index, curve in enumerate(curves):
-        points = zip(curve["lengths"], curve["values"], strict=True)
-        path = " ".join(f"{x(n):.1f},{y(v):.1f}" for n, v in points)
-        ours = curve["way"].startswith("qkv")
-        colour = "#2a6f97" if ours else "#999"
-        dash = f' stroke-dasharray="{1 + index} {index % 4 + 1}"'
-        parts.append(f'<polyline points="{path}" fill="none" stroke="{colour}"{dash}/>')
-        said = f"{curve['task']}: {curve['way']}, T^{curve['exponent']:.2f}"
-        parts.append(
-            f'<path d="M{wide + 20} {26 + 16 * index}h30" stroke="{colour}"{dash}/>'
-            f'<text x="{wide + 56}" y="{30 + 16 * index}">{escape(said)}</text>'
-        )
-    return picture(parts, wide + 420, max(high + 30, 16 * len(curves) + 30))
+    for index, (task, ways) in enumerate(panels.items()):
+        drawn = [f'<text x="52" y="14" font-weight="bold">{escape(task)}</text>']
+        drawn += grid(curves, x, y)
+        above = 0.0
+        for curve in sorted(ways, key=lambda curve: -curve["values"][-1]):
+            above = max(y(curve["values"][-1]) + 3, above + 12)  # names stand apart
+            drawn += line(curve, x, y, above)
+        place = f"{wide * (index % 2)} {high * (index // 2)}"
+        parts.append(f'<g transform="translate({place})">{"".join(drawn)}</g>')
+    return picture(parts, 2 * wide, high * math.ceil(len(panels) / 2))
+
+
+def grid(curves: list[dict], x: Callable[[float], float], y: Callable[[float], float]) -> list:
+    """Draw the lengths below, and the powers of ten of the times."""
+    lengths = sorted({n for curve in curves for n in curve["lengths"]})
+    values = [value for curve in curves for value in curve["values"]]
+    low, high = math.ceil(math.log10(min(values))), math.floor(math.log10(max(values)))
+    parts = [
+        f'<text x="{x(n):.0f}" y="{PANEL[1] - 14}" text-anchor="middle">{n:,}</text>'
+        for n in lengths[::2]
+    ]
+    for at in (10.0**power for power in range(low, high + 1)):
+        parts.append(f'<text x="48" y="{y(at) + 4:.0f}" text-anchor="end">{at:g} ms</text>')
+        parts.append(f'<path d="M52 {y(at):.0f}H{PANEL[0] - 170}" stroke="#ddd"/>')
+    return parts
+
+
+def line(
+    curve: dict, x: Callable[[float], float], y: Callable[[float], float], named: float
+) -> list[str]:
+    """Draw one way, and its name and exponent beside its end, at the height `named`."""
+    colour = "#2a6f97" if curve["way"].startswith("qkv") else "#888"
+    points = zip(curve["lengths"], curve["values"], strict=True)
+    path = " ".join(f"{x(n):.1f},{y(v):.1f}" for n, v in points)
+    said = escape(f"{curve['way']}, T^{curve['exponent']:.2f}")
+    end = f'x="{x(curve["lengths"][-1]) + 4:.0f}" y="{named:.0f}"'
+    return [
+        f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="1.5"/>',
+        f'<text {end} fill="{colour}">{said}</text>',
+    ]
 
 
 def axis(values: list[float], span: tuple[float, float]) -> Callable[[float], float]:

@@ -12,7 +12,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from qkv import hf, view
+    from qkv import explain, hf, view
     from qkv.attention import (
         Attended,
         Attention,
@@ -74,6 +74,7 @@ __all__ = [
     "__version__",
     "attend",
     "biases",
+    "explain",
     "export",
     "hf",
     "linear",
@@ -90,7 +91,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name in ("hf", "view"):
+    if name in ("explain", "hf", "view"):
         return import_module(f"qkv.{name}")
     if name not in _EXPORTS:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

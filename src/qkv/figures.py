@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from qkv.explain import every_head
+from qkv.explain import Saliency, every_head
 from qkv.labelling import Classification, Tagged
 from qkv.run import Run
 from qkv.search.translate import Translation
@@ -120,6 +120,26 @@ def maps_of(run: Run, translation: Translation, title: str = "") -> list[Attenti
         )
         for kind, weights in layers.items()
     ]
+
+
+def saliency_map(run: Run, found: Saliency, title: str = "") -> AttentionMaps:
+    """Show a saliency as a heat map: of each row, the shares of the magnitudes.
+
+    The signs are in `Saliency.values`, and in its JSON.
+    """
+    target, source = run.target.symbols(found.target.ids), source_labels(run, found.source)
+    # Labels, and texts that have one, have no end symbol.
+    ends = (END,) * (len(found.values) - len(target))
+    words = _words(_words_of(found.target, after=ends), _words_of(found.source, after=ends))
+    return AttentionMaps(
+        [found.shares[None].numpy()],
+        target=[*target, *ends],
+        source=[*source, *ends],
+        title=f"{found.method} · {title or f'{found.source.text} → {found.target.text}'}",
+        kind="saliency",
+        words=words if ends else None,  # labels are shown by token, as their attention is
+        note=f"{found.method}: {found.note}; magnitudes as shares of their row",
+    )
 
 
 def _words_of(text: Encoded, before: Sequence[str] = (), after: Sequence[str] = ()) -> Words:

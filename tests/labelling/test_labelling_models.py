@@ -204,7 +204,7 @@ def test_sentences_are_cut_after_runs_of_their_ends():
             before = tokens[row, place - 1].item() if place else -1
             if before in MARKS and token not in MARKS:
                 expected.append([])
-            assert cut.index[row, place] == len(expected) - 1
+            assert cut.sentence[row, place] == len(expected) - 1
             assert cut.place[row, place] == len(expected[-1])
             expected[-1].append(token)
         assert cut.counts[row] == len(expected)

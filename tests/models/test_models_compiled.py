@@ -93,6 +93,7 @@ def test_the_state_is_a_value():
     state = decoder.step(torch.full((3, 1), BOS), state).state
     state = state.select(torch.arange(3), torch.zeros(3, 2, dtype=torch.long))
     tokens = torch.tensor([[4, 5], [6, 7], [8, 9]])
+    state = decoder.step(tokens, state).state  # of a buffer that has room for what follows
     before = decoder.step(tokens, state)
     decoder.step(tokens + 1, state)
     decoder.step(tokens + 2, before.state)

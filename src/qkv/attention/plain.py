@@ -18,6 +18,7 @@ from qkv.attention.kernels.twice import differentiable_twice
 from qkv.attention.masks.mask import Mask
 from qkv.attention.scores.dot import Dot
 from qkv.attention.scores.scaled_dot import ScaledDot
+from qkv.attention.scores.score import DotScore
 
 if TYPE_CHECKING:
     from qkv.attention.masks.visible import Visible
@@ -66,7 +67,7 @@ def _fused(
 ) -> Tensor | None:
     """Call torch's fused attention if all fits; None if not."""
     kind = _SCORES.get(score) if isinstance(score, str) else score
-    if type(kind) not in _KINDS:
+    if not isinstance(kind, DotScore) or type(kind) not in _KINDS:
         return None
     shape, other = query.shape, key.shape
     if (

@@ -21,6 +21,7 @@ VERBS = {
     "tag": "give each word of each line a label",
     "score": "give the log-probability of targets that are known",
     "align": "say which source word each target word came from",
+    "saliency": "say which source tokens each output hangs on, beside the attention",
     "evaluate": "ask a model about a test set and measure the result",
     "explain": "test whether a classifier's attention explains what it decides",
     "serve": "answer over HTTP, with a page to try models on",

@@ -19,12 +19,12 @@ from qkv.text.vocabulary import PAD
 class Sentences(NamedTuple):
     """A batch of texts cut into sentences.
 
-    index, place: of each token, the sentence of its text and the place in it; 0 at the pads.
+    sentence, place: of each token, the sentence of its text and the place in it; 0 at the pads.
     tokens: one row a sentence of any text, padded; lengths: the words of each.
     rows: of each sentence of each text its row there, where `counts` says that there is one.
     """
 
-    index: Int[Tensor, "batch words"]
+    sentence: Int[Tensor, "batch words"]
     place: Int[Tensor, "batch words"]
     tokens: Int[Tensor, "rows longest"]
     lengths: Int[Tensor, " rows"]
@@ -87,7 +87,7 @@ class Hierarchical(Labeller):
         """See `Labeller`."""
         logits, levels = self.read(tokens, lengths)
         beta = levels.sentences.gather(
-            1, levels.cut.index.clamp(max=levels.sentences.shape[1] - 1)
+            1, levels.cut.sentence.clamp(max=levels.sentences.shape[1] - 1)
         )
         return Decision(logits, levels.words * beta)
 
@@ -104,7 +104,7 @@ class Hierarchical(Labeller):
         sentences = self.sentence_encoder(texts, cut.counts)
         beta = self.sentence_pooling(sentences, cut.counts)
         context = (beta.unsqueeze(1) @ sentences).squeeze(1)
-        shares = alpha[cut.rows.gather(1, cut.index), cut.place]
+        shares = alpha[cut.rows.gather(1, cut.sentence), cut.place]
         shares = torch.where(real_words(tokens, lengths), shares, 0)
         return self.output(context), Levels(shares, beta, cut)
 

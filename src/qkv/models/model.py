@@ -57,6 +57,8 @@ class EncoderDecoder(Model, Generic[OwnState]):
 
     predicts = "sequence"
     output: Output
+    source_table: str = "encoder.embedding"
+    """Which submodule embeds the source: it is called once, with the very ids that were given."""
     longest_target: int | None = None
     """Tokens that a target may have, the end symbol counted; None: any number."""
 

@@ -183,6 +183,7 @@ class Transformer(EncoderDecoder[TransformerState]):
     """
 
     attends = True
+    source_table = "source_embedding"
 
     def __init__(self, config: TransformerConfig, source_size: int, target_size: int) -> None:
         super().__init__()
