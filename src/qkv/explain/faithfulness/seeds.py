@@ -68,12 +68,12 @@ def read(value: Estimate, baseline: Estimate) -> tuple[Reading, str]:
         )
     if value.high <= baseline.low / 2:
         return "for", (
-            f"Other seeds find much the same weights (JSD {value.mean:.2f}, shuffled "
-            f"{baseline.mean:.2f})."
+            f"Other seeds find much the same weights (JSD {value.mean:.2g}, shuffled "
+            f"{baseline.mean:.2g})."
         )
     return "open", (
-        f"Other seeds find weights that are alike in part (JSD {value.mean:.2f}, shuffled "
-        f"{baseline.mean:.2f})."
+        f"Other seeds find weights that are alike in part (JSD {value.mean:.2g}, shuffled "
+        f"{baseline.mean:.2g})."
     )
 
 
