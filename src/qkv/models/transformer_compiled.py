@@ -21,7 +21,7 @@ from qkv.attention.kernels.additive import absence
 from qkv.attention.kernels.additive.compiled import entry
 from qkv.attention.kernels.additive.threads import share, team
 from qkv.models.compiled.task import SLOTS
-from qkv.models.decoder import Step
+from qkv.models.decoder import Decoder, Step
 from qkv.models.panels import Table
 from qkv.models.past import Past
 from qkv.models.transformer_source import Heads, Places, SourceReader
@@ -195,14 +195,15 @@ def _agrees() -> bool:
         config = TransformerConfig(width=36, heads=2, feedforward=71, decoder_layers=2)
         model = cast("Transformer", build_model(config, 37, 41).eval())
         lengths, steps = torch.tensor([5, 3]), torch.randint(4, 37, (3, 2, 2))
-        found = []
-        for decoder in (CompiledSearch(model), TransformerSearch(model, "float32")):
-            state = decoder.start(torch.randint(4, 37, (2, 5)).new_full((2, 5), 7), lengths)
+        found: list[list[Tensor]] = []
+        both: tuple[Decoder, ...] = (CompiledSearch(model), TransformerSearch(model, "float32"))
+        for decoder in both:
+            state = decoder.start(torch.full((2, 5), 7), lengths)
             state = state.select(torch.arange(2), torch.zeros(2, 2, dtype=torch.long))
-            rows = []
+            found.append([])
             for tokens in steps:
                 one = decoder.step(tokens, state)
                 state = one.state.select(torch.arange(2), torch.tensor([[1, 0], [1, 1]]))
-                rows += [one.log_probs, one.attention]
-            found.append(rows)
+                assert one.attention is not None
+                found[-1] += [one.log_probs, one.attention]
     return absence.close(*found)
