@@ -11,13 +11,15 @@ VENV ?= .venv
 TORCH_FROM ?=
 PIP = $(VENV)/bin/python -m pip --disable-pip-version-check --quiet
 BIN = $(VENV)/bin
+FULL = bench-operators bench-growth bench-ours bench-training bench-decoding
 
-.PHONY: help setup demo test check docs bench bench-full format lint types imports clean
+.PHONY: help setup demo test check docs bench bench-full bench-report $(FULL) format lint types \
+	imports clean
 
 help:
 	@sed -n '2,3s/^# *//p' Makefile; echo 'make check   format, lint, types, imports, tests'; \
 	 echo 'make docs    the tables and the gallery in docs/, from the docstrings'; \
-	 echo 'make bench   the operators in minutes; make bench-full MULTI30K=FOLDER   with peers'
+	 echo 'make bench   speeds in minutes; make bench-full MULTI30K=FOLDER   all of them, with peers'
 
 $(VENV)/.torch: constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -45,18 +47,38 @@ check: format lint types imports test
 docs: $(VENV)/.run
 	OMP_NUM_THREADS=1 $(BIN)/python docs/generate.py
 
+# A few minutes, no peers, no data: what this machine does. The committed results stay as they are.
+QUICK = runs/bench
 bench: $(VENV)/.dev
-	$(BIN)/python benchmarks/operators.py
-	$(BIN)/python benchmarks/report.py
+	-$(BIN)/python benchmarks/operators.py --rounds 3 --results $(QUICK)
+	-$(BIN)/python benchmarks/training.py --names speed-rnnsearch speed-transformer --updates 3 \
+	  --results $(QUICK)
+	-$(BIN)/python benchmarks/decoding.py --results $(QUICK)
+	$(BIN)/python benchmarks/report.py --results $(QUICK) --page $(QUICK)/benchmarks.md
 
-# Each RECIPES is SIZE=FILE, the size one of benchmarks/peers/opennmt.py.
+# Everything, into benchmarks/results and docs/benchmarks.md. Each part is a target of its own; one
+# that fails does not lose the others, and is told at the end.
 MULTI30K ?= data/multi30k
-RECIPES ?=
 bench-full: $(VENV)/.dev
+	$(MAKE) --jobs=1 --keep-going $(FULL); failed=$$?; $(MAKE) bench-report; exit $$failed
+
+bench-operators: $(VENV)/.dev
 	$(BIN)/python benchmarks/operators.py --full
-	$(BIN)/python benchmarks/peers/install.py
-	$(BIN)/python benchmarks/against_peers.py training --data $(MULTI30K) $(RECIPES:%=--recipe %)
+
+bench-growth: $(VENV)/.dev
+	$(BIN)/python benchmarks/growth.py
+
+bench-ours: $(VENV)/.dev
+	$(BIN)/python benchmarks/training.py --data $(MULTI30K)
+	$(BIN)/python benchmarks/decoding.py --ways model,float32,float32+2,bfloat16,bfloat16+2
+
+bench-training: $(VENV)/.dev
+	$(BIN)/python benchmarks/against_peers.py training --data $(MULTI30K)
+
+bench-decoding: $(VENV)/.dev
 	$(BIN)/python benchmarks/against_peers.py decoding --data $(MULTI30K)
+
+bench-report: $(VENV)/.dev
 	$(BIN)/python benchmarks/report.py
 
 format: $(VENV)/.dev
@@ -67,6 +89,12 @@ lint: $(VENV)/.dev
 
 types: $(VENV)/.dev
 	$(BIN)/mypy
+	@if command -v npm >/dev/null; then $(MAKE) --silent $(TSC) && $(TSC) -p .; \
+	 else echo "types: the viewer's JSDoc was not checked: there is no npm here"; fi
+
+TSC = $(VENV)/typescript/node_modules/.bin/tsc
+$(TSC):
+	npm install --silent --no-audit --no-fund --prefix $(VENV)/typescript typescript@5.9.3
 
 imports: $(VENV)/.dev
 	$(BIN)/lint-imports

@@ -26,6 +26,8 @@ from functools import partial
 from pathlib import Path
 
 import torch
+from rounds import agree, alternate
+from rounds import peak as peak_of
 from torch import Tensor
 
 import qkv
@@ -114,18 +116,14 @@ def agreeing(
     found: dict[str, Callable[..., Tensor]], tensors: list[Tensor], backward: bool
 ) -> dict[str, Callable[..., Tensor]]:
     """Leave out ways whose results are not eager's; this is also each one's first, slow call."""
-    want = passes(found["eager"], tensors, backward)
+    calls = {name: partial(passes, way, tensors, backward) for name, way in found.items()}
     kept = {}
-    for name, way in found.items():
-        mine = passes(way, tensors, backward)
-        off = max(
-            float((x - y).detach().abs().max() / (1 + y.detach().abs().max()))
-            for x, y in zip(mine, want, strict=True)
-        )
-        if off <= TOLERANCE:
-            kept[name] = way
-        else:
-            print(f"{name}: refused, its results are off by {off:.2g}")
+    for name, call in calls.items():
+        try:
+            agree({"eager": calls["eager"], name: call}, TOLERANCE)
+            kept[name] = found[name]
+        except AssertionError as why:
+            print(f"{name}: refused, {str(why).splitlines()[0]}")
     return kept
 
 
@@ -137,22 +135,14 @@ def times(
     clock: Callable[[], float],
 ) -> dict[str, list[float]]:
     """Milliseconds of each run, the ways in turn; short passes are repeated within one run."""
-    taken: dict[str, list[float]] = {name: [] for name in found}
-    repeats = {}
-    for name, way in found.items():
-        start = time.perf_counter()
+
+    def waited(way: Callable[..., Tensor]) -> None:
         passes(way, tensors, backward)
         _wait()
-        repeats[name] = max(1, min(200, int(0.05 / (time.perf_counter() - start))))
-    for _ in range(runs):
-        for name, way in found.items():
-            _wait()
-            start = clock()
-            for _ in range(repeats[name]):
-                passes(way, tensors, backward)
-            _wait()
-            taken[name].append(1e3 * (clock() - start) / repeats[name])
-    return taken
+
+    ways = {name: partial(waited, way) for name, way in found.items()}
+    taken = alternate(ways, runs, least=0.05, clock=clock)
+    return {name: [1e3 * seconds for seconds in every] for name, every in taken.items()}
 
 
 def _wait() -> None:
@@ -173,17 +163,9 @@ def peak(name: str, size: str, backward: bool, threads: int) -> float:
         before = torch.cuda.memory_allocated()
         passes(way, tensors, backward)
         return (torch.cuda.max_memory_allocated() - before) / 2**20
-    status, reset = Path("/proc/self/status"), Path("/proc/self/clear_refs")
-    if not status.exists():
+    if not Path("/proc/self/status").exists():
         return -1.0
-    reset.write_text("5")  # forget the peak so far
-    before = _kilobytes(status.read_text(), "VmRSS")
-    passes(way, tensors, backward)
-    return (_kilobytes(status.read_text(), "VmHWM") - before) / 1024
-
-
-def _kilobytes(status: str, name: str) -> int:
-    return next(int(line.split()[1]) for line in status.splitlines() if line.startswith(name))
+    return peak_of(partial(passes, way, tensors, backward))
 
 
 def row(size: str, backward: bool, options: argparse.Namespace) -> dict[str, dict[str, float]]:

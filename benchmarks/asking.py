@@ -7,7 +7,7 @@ import os
 import statistics
 import subprocess
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 
@@ -55,18 +55,23 @@ class Program:
 
 
 def in_turn(
-    programs: Mapping[str, Program], requests: Sequence[dict], rounds: int
+    programs: dict[str, Program], requests: Sequence[dict], rounds: int, lost: list[str]
 ) -> dict[str, list[list[dict]]]:
     """Ask each program each request, one after the other, round after round.
 
-    Returns for each program and request the answers of the rounds.
+    A program that ends is taken out, and why goes to `lost`. Returns for each other program and
+    request the answers of the rounds.
     """
     answers: dict[str, list[list[dict]]] = {name: [[] for _ in requests] for name in programs}
     for _ in range(rounds):
         for number, request in enumerate(requests):
-            for name, program in programs.items():
-                answers[name][number].append(program.ask(**request))
-    return answers
+            for name in list(programs):
+                try:
+                    answers[name][number].append(programs[name].ask(**request))
+                except (RuntimeError, BrokenPipeError) as why:
+                    lost.append(str(why))
+                    programs.pop(name).close()
+    return {name: answers[name] for name in programs}
 
 
 def rate(answers: Sequence[dict], unit: str, clock: str = "seconds") -> dict[str, float]:

@@ -8,28 +8,32 @@ forbidden), so that all do the same work. Sentences are sorted by length; rounds
 the ways. Told are the best and the median, and which share of the outputs is that of the model.
 On a machine with other work, `--threads 1 --clock cpu` counts sentences a CPU-second.
 
-ways: model (its own step), float32, bfloat16 (`model.ready`); +2 after one of them: two batches at
-a time, each with one thread.
+ways: model (its own step), float32, bfloat16 (`model.ready`), torch (float32 without compiled
+loops); +2 after one of them: two batches at a time, each with one thread.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
-import statistics
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import torch
+from limits import limits
+from report import RESULTS, result, save
+from rounds import summary
 from torch import Tensor
+from work import limit, of_search, weights
 
 import qkv
 from qkv.config import SearchConfig, TransformerConfig
+from qkv.memory import keep_freed_memory
 from qkv.models.build import build_model
 from qkv.models.decoder import Decoder
 from qkv.models.model import EncoderDecoder
+from qkv.models.transformer_search import TransformerSearch
 from qkv.search import search
 from qkv.text import EOS, PAD
 
@@ -77,6 +81,16 @@ def padded(ids: Sequence[list[int]]) -> Batch:
     return source, lengths
 
 
+def ready(model: EncoderDecoder, way: str) -> Decoder:
+    """Return what a way of this name asks; where it is no model's own, say which path it takes."""
+    if way == "model":
+        return model
+    if way == "torch":
+        return TransformerSearch(model, "float32")
+    print(f"{way}: {model.search_plan(way)}")
+    return model.ready(way)
+
+
 def decode(decoder: Decoder, batches: list[Batch], config: SearchConfig, workers: int) -> list:
     """Return the tokens found for every sentence."""
 
@@ -107,11 +121,8 @@ def measure(
                 found[way] = [tokens for batch in outputs for tokens in batch]
     first = next(iter(found.values()))
     return {
-        way: {
-            "best": len(first) / min(times[way]),
-            "median": len(first) / statistics.median(times[way]),
-            "equal": sum(map(tuple.__eq__, first, found[way])) / len(first),
-        }
+        way: summary([len(first) / seconds for seconds in times[way]])
+        | {"equal": sum(map(tuple.__eq__, first, found[way])) / len(first)}
         for way in decoders
     }
 
@@ -127,8 +138,10 @@ def main() -> None:
     parser.add_argument("--tokens", type=int, default=15)
     parser.add_argument("--ways", default="model,float32,bfloat16")
     parser.add_argument("--rows", default="greedy:64:4,beam:64:2,greedy:1:12,beam:1:6")
-    parser.add_argument("--json", type=Path)
+    parser.add_argument("--results", type=Path, default=RESULTS)
     given = parser.parse_args()
+    keep_freed_memory()  # as the command line does
+    torch.set_flush_denormal(True)
     if given.run:
         run = qkv.load(given.run, device="cpu")
         lines = given.input.read_text(encoding="utf-8").splitlines()
@@ -139,23 +152,30 @@ def main() -> None:
     decoders = {}
     for way in given.ways.split(","):
         name, _, workers = way.partition("+")
-        decoder = model if name == "model" else model.ready(name)
-        decoders[way] = (decoder, int(workers or 1))
-    results = {}
+        decoders[way] = (ready(model, name), int(workers or 1))
+    rates, rows = limits(), []
     print(f"| sentences/s, {given.threads} threads | {' | '.join(decoders)} |")
     print("| --- |" + " --- |" * len(decoders))
     for row in given.rows.split(","):
         method, size, count = row.split(":")
         config = SearchConfig(method=method, max_ratio=0.0, max_extra=given.tokens)
         batches = spread(ids, int(size), int(count))
-        results[row] = found = measure(decoders, batches, config, given)
+        found = measure(decoders, batches, config, given)
+        asked = {"batch": int(size), "length": given.tokens}
+        asked["beam"] = 1 if method == "greedy" else config.beam
+        source = sum(float(lengths.sum()) for _, lengths in batches) / (len(batches) * int(size))
+        for way, one in found.items():
+            kind = way.partition("+")[0].replace("model", "float32")
+            costs = of_search(weights(model), source, asked, kind)
+            about = {"task": f"{method}, batch {size}", "way": f"qkv, {way}"}
+            rows.append(about | {"unit": "sentences/s", **one, **limit(costs, rates)})
         cells = " | ".join(
-            f"{one['best']:.1f} ({one['median']:.1f}), {one['equal']:.0%}"
+            f"{one['most']:.1f} ({one['median']:.1f}), {one['equal']:.0%}"
             for one in found.values()
         )
         print(f"| {method}, batch {size} | {cells} |", flush=True)
-    if given.json:
-        given.json.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+    about = result("Decoding, all ways", given.threads, rates, rows=rows)
+    print(save(given.results / "decoding-ours.json", about))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Dense dot attention against torch's own called by hand: the price of the slots, and of weights.
 
-    python benchmarks/dense.py [--threads 2] [--seconds 2] [--output FILE]
+    python benchmarks/dense.py [--threads 2] [--rounds 25] [--output FILE]
 
 B = 4, H = 8, d = 64, float32, forward without gradients. Rows: qkv.attend open, with a causal
 mask, and with lengths that are full, against scaled_dot_product_attention with what it has for
@@ -15,10 +15,10 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
-import time
 from pathlib import Path
 
 import torch
+from rounds import agree, alternate
 from torch.nn.functional import linear, scaled_dot_product_attention
 
 import qkv
@@ -96,20 +96,12 @@ def weights(length: int):
     )
 
 
-def compare(ours, theirs, seconds: float) -> tuple[float, float, float]:
-    """Medians in microseconds, and the median ratio."""
-    torch.testing.assert_close(ours(), theirs(), atol=1e-5, rtol=1e-4)
-    taken: list[tuple[float, float]] = []
-    end = time.perf_counter() + seconds
-    while time.perf_counter() < end or len(taken) < 5:
-        times = []
-        for way in (ours, theirs) if len(taken) % 2 else (theirs, ours):
-            begin = time.perf_counter()
-            way()
-            times.append(1e6 * (time.perf_counter() - begin))
-        taken.append((times[0], times[1]) if len(taken) % 2 else (times[1], times[0]))
-    ratio = statistics.median(a / b for a, b in taken)
-    first, second = (statistics.median(part) for part in zip(*taken, strict=True))
+def compare(ours, theirs, rounds: int) -> tuple[float, float, float]:
+    """Medians in microseconds, and the median of the rounds' ratios."""
+    agree({"by hand": lambda: [theirs()], "qkv": lambda: [ours()]}, tolerance=1e-5)
+    taken = alternate({"qkv": ours, "by hand": theirs}, rounds, least=0.005)
+    ratio = statistics.median(a / b for a, b in zip(*taken.values(), strict=True))
+    first, second = (1e6 * statistics.median(part) for part in taken.values())
     return first, second, ratio
 
 
@@ -118,7 +110,7 @@ def main() -> None:
     """Measure, check, print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--seconds", type=float, default=2.0)
+    parser.add_argument("--rounds", type=int, default=25)
     parser.add_argument("--lengths", type=int, nargs="+", default=[64, 512, 2048])
     parser.add_argument("--output", type=Path)
     given = parser.parse_args()
@@ -129,7 +121,7 @@ def main() -> None:
     for length in given.lengths:
         for rows in (attention, step, layer, weights):
             for name, ours, theirs in rows(length):
-                mine, hand, ratio = compare(ours, theirs, given.seconds)
+                mine, hand, ratio = compare(ours, theirs, given.rounds)
                 found.append({"length": length, "row": name, "qkv": mine, "by hand": hand})
                 print(
                     f"| {length} | {name} | {mine:,.0f} | {hand:,.0f} | {ratio:.3f} |", flush=True

@@ -3,13 +3,15 @@
     python benchmarks/limits.py [--threads 2]
 
 Multiply-adds and divisions of float32 from registers, in loops of numba; products of matrices
-in float32 and bfloat16, of the sizes that a small model has. In units a second.
+in float32, bfloat16 and int8, of the sizes that a small model has; bytes read, of 32 MiB again and
+again (a model's weights). In units a second.
 """
 
 from __future__ import annotations
 
 import argparse
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -56,29 +58,47 @@ def loop_rates(threads: int) -> dict[str, float]:
     return rates
 
 
-def product_rate(dtype: torch.dtype, m: int = 2048, k: int = 256, n: int = 1024) -> float:
-    """Return floating-point operations a second of [m, k] x [k, n]."""
-    left, right = torch.randn(m, k).to(dtype), torch.randn(k, n).to(dtype)
-    out = torch.empty(m, n, dtype=dtype)
+def product_rate(dtype: torch.dtype) -> float:
+    """Return floating-point operations a second of matrix products, at the better of two sizes."""
+    return max(fastest(product(dtype, k)) * 2 * 2048 * k * 1024 for k in (256, 1024))
+
+
+def product(dtype: torch.dtype, k: int) -> Callable[[], object]:
+    """Return [2048, k] x [k, 1024]."""
+    left, right = torch.randn(2048, k).mul(9).to(dtype), torch.randn(k, 1024).mul(9).to(dtype)
+    if dtype == torch.int8:
+        return lambda: torch._int_mm(left, right)
+    out = torch.empty(2048, 1024, dtype=dtype)
+    return lambda: torch.mm(left, right, out=out)
+
+
+def fastest(call: Callable[[], object]) -> float:
+    """Return calls a second, at best."""
     best = 0.0
     for _ in range(12):
         begin = time.perf_counter()
         for _ in range(4):
-            torch.mm(left, right, out=out)
-        best = max(best, 8 * m * k * n / (time.perf_counter() - begin))
+            call()
+        best = max(best, 4 / (time.perf_counter() - begin))
     return best
 
 
-def limits(threads: int) -> dict[str, float]:
-    """Return all of them; torch has been told its threads."""
-    found = {
+def limits() -> dict[str, float]:
+    """Return the rates of products and of reading; torch has been told its threads."""
+    return {
         "products float32": product_rate(torch.float32),
         "products bfloat16": product_rate(torch.bfloat16),
+        "products int8": product_rate(torch.int8),
+        "bytes read": 2**25 * fastest(torch.randn(2**23).sum),
     }
+
+
+def every_limit(threads: int) -> dict[str, float]:
+    """Return these and the loops'; the loops need numba, an extra."""
     try:
-        return found | loop_rates(threads)
-    except ImportError:  # numba is an extra
-        return found
+        return limits() | loop_rates(threads)
+    except ImportError:
+        return limits()
 
 
 def main() -> None:
@@ -87,7 +107,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     said = parser.parse_args()
     torch.set_num_threads(said.threads)
-    for name, value in limits(said.threads).items():
+    for name, value in every_limit(said.threads).items():
         print(f"{name:20}{value / 1e9:10.1f} G/s")
 
 

@@ -3,16 +3,18 @@
     python benchmarks/local.py [--threads 1] [--longest 8192]
 
 B = 4, one head, d = 128, the general score, D = 10, as many queries as keys. The rows alternate;
-told is the least of some runs. Local attention touches 2 D + 1 keys a query: its time grows as T.
+told is the least of some runs, and T^k of the three longest. Local attention touches 2 D + 1 keys
+a query: its time grows as T.
 """
 
 from __future__ import annotations
 
 import argparse
 import time
+from functools import partial
 
 import torch
-from rounds import slope
+from rounds import agree, alternate, slope
 
 import qkv
 
@@ -27,18 +29,19 @@ def build(scope: str) -> qkv.Attention:
     return qkv.Attention(score=qkv.scores.General(WIDTH, WIDTH), local=local)
 
 
-def once(attention: qkv.Attention, query: torch.Tensor, key: torch.Tensor) -> float:
-    """Seconds of forward and backward."""
-    begin = time.process_time()
+def both(attention: qkv.Attention, query: torch.Tensor, key: torch.Tensor) -> None:
+    """Forward and backward."""
     attention(query, key).context.sum().backward()
-    return time.process_time() - begin
 
 
 def check(attention: qkv.Attention) -> None:
     """Refuse to measure what is not the dense computation."""
     query, key = torch.randn(1, 300, WIDTH), torch.randn(1, 300, WIDTH)
-    fast = attention(query, key).context
-    torch.testing.assert_close(fast, attention(query, key, kernel="reference").context)
+    kernels = ("reference", "auto")
+    agree(
+        {name: lambda name=name: [attention(query, key, kernel=name).context] for name in kernels},
+        tolerance=1e-5,
+    )
 
 
 def main() -> None:
@@ -56,17 +59,14 @@ def main() -> None:
     for length in lengths:
         torch.manual_seed(0)
         query, key = (torch.randn(4, length, WIDTH, requires_grad=True) for _ in range(2))
-        found: dict[str, list[float]] = {scope: [] for scope in rows}
-        for _ in range(3):
-            for scope, attention in rows.items():
-                found[scope].append(once(attention, query, key))
-        for scope, taken in found.items():
+        ways = {scope: partial(both, one, query, key) for scope, one in rows.items()}
+        for scope, taken in alternate(ways, 3, least=0.0, clock=time.process_time).items():
             times[scope].append(min(taken))
     print(f"| scope, ms | {' | '.join(f'{n:,}' for n in lengths)} | grows as T^ |")
     print("| --- |" + " --- |" * (len(lengths) + 1))
     for scope, taken in times.items():
         cells = " | ".join(f"{1000 * value:,.0f}" for value in taken)
-        print(f"| {scope} | {cells} | {slope(lengths, taken):.2f} |")
+        print(f"| {scope} | {cells} | {slope(lengths[-3:], taken[-3:]):.2f} |")
 
 
 if __name__ == "__main__":

@@ -18,11 +18,12 @@ import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from additive import Projected
-from limits import limits
-from report import machine, save
+from limits import every_limit
+from report import RESULTS, result, save
 from rounds import agree, alternate, peak, summary
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
@@ -38,7 +39,7 @@ ADDITIVE = {"long": (1, 512, 512, 256), "batch": (64, 30, 30, 256), "step": (64,
 class Task:
     """Ways to compute one thing from the same tensors; the first is the reference.
 
-    work: units of arithmetic in a forward pass, and the limit that they have (see limits.py).
+    work: units of arithmetic, or bytes, and the limit that they have (see limits.py).
     """
 
     tensors: tuple[Tensor, ...]
@@ -80,9 +81,9 @@ def keras(query: Tensor, key: Tensor, value: Tensor, v: Tensor) -> Tensor:
     return torch.matmul(torch.softmax(scores, -1), value)
 
 
-def additive(size: str, backward: bool, full: bool) -> Task:
+def additive(size: tuple[int, ...], backward: bool, full: bool) -> Task:
     """Scores, softmax and context of projected queries and keys."""
-    batch, queries, keys, width = ADDITIVE[size]
+    batch, queries, keys, width = size
     *tensors, v = drawn(
         (batch, queries, width), (batch, keys, width), (batch, keys, width), (width,)
     )
@@ -162,11 +163,13 @@ def normalizer(name: str, backward: bool, full: bool) -> Task:
 
         ways["entmax"] = entmax.sparsemax if name == "sparsemax" else entmax.entmax15
     ways["qkv"] = lambda energies: ours(energies, stats=False).weights
-    return Task(drawn((rows, 1000)), ways, backward)
+    # Energies are read and weights written; backward reads these and the gradients, and writes.
+    moved = 4 * rows * 1000 * (5 if backward else 2)
+    return Task(drawn((rows, 1000)), ways, backward, moved, "bytes read")
 
 
 BUILDERS: dict[str, tuple[Callable[..., Task], object]] = {
-    **{f"additive/{size}": (additive, size) for size in ADDITIVE},
+    **{f"additive/{name}": (additive, size) for name, size in ADDITIVE.items()},
     **{f"window/{n}": (window, n) for n in (2048, 8192)},
     **{f"causal/{n}": (dense, n) for n in (64, 512, 2048)},
     **{f"normaliser/{name}": (normalizer, name) for name in ("sparsemax", "entmax 1.5")},
@@ -217,7 +220,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--tasks", nargs="+", choices=BUILDERS)
     parser.add_argument("--full", action="store_true")
-    parser.add_argument("--output", default="operators")
+    parser.add_argument("--results", type=Path, default=RESULTS)
     parser.add_argument("--peak", help=argparse.SUPPRESS)
     parser.add_argument("--backward", action="store_true", help=argparse.SUPPRESS)
     said = parser.parse_args()
@@ -227,24 +230,26 @@ def main() -> None:
         task.calls()[said.peak]()
         print(peak(task.calls()[said.peak]))
         return
-    names = said.tasks or (list(BUILDERS) if said.full else SMALL)
-    rates = limits(said.threads)
-    rows = []
-    for name in names:
-        for backward in (False,) if name.endswith("step") else (False, True):
-            rows += rows_of(name, backward, said, rates)
+    rates = every_limit(said.threads)
+    about = dict(zip(("rows", "skipped"), measured(said, rates), strict=True))
+    found = result("Operators", said.threads, rates, **about)
+    print(save(said.results / "operators.json", found))
+
+
+def measured(said: argparse.Namespace, rates: dict) -> tuple[list[dict], list[str]]:
+    """Return the rows, and why others are missing: a task that fails does not lose the rest."""
+    rows: list[dict] = []
     skipped = [] if importlib.util.find_spec("local_attention") else ["local-attention: absent"]
     if not said.full:
-        skipped.append("torch.compile and FlexAttention: `make bench-full` compiles")
-    result = {
-        "title": "Operators",
-        "command": f"python benchmarks/operators.py --threads {said.threads}",
-        "machine": machine(said.threads),
-        "limits": rates,
-        "skipped": skipped,
-        "rows": rows,
-    }  # fmt: skip
-    print(save(said.output, result))
+        skipped.append("torch.compile and FlexAttention: --full compiles")
+    for name in said.tasks or (list(BUILDERS) if said.full else SMALL):
+        for backward in (False,) if name.endswith("step") else (False, True):
+            try:
+                rows += rows_of(name, backward, said, rates)
+            except (AssertionError, RuntimeError, NotImplementedError) as why:
+                skipped.append(f"{name}: {str(why).splitlines()[0]}")
+                print(skipped[-1], file=sys.stderr)
+    return rows, skipped
 
 
 if __name__ == "__main__":

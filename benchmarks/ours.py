@@ -14,6 +14,7 @@ from pathlib import Path
 import torch
 from decoding import VOCABULARY, decode, forbid_end, padded, random_model
 from gate import Gate
+from work import weights
 
 from qkv.config import SearchConfig
 from qkv.configfile import load_config
@@ -42,7 +43,7 @@ def drive_training(corpus: Path, work: Path, recipe: Path, precision: str) -> No
     trainer = Trainer(
         config, folder, load_task(config, folder, alone, Reporter(speaks=False)), alone
     )
-    gate.tell(parameters=sum(p.numel() for p in trainer.model.parameters()))
+    tell_size(gate, trainer.model)
 
     def updates():
         while True:
@@ -74,8 +75,13 @@ def drive_decoding(precision: str, workers: int) -> None:
         texts = [[str(token) for token in tokens] for tokens in found]
         return [text for _, text in sorted(zip(order, texts, strict=True))]
 
-    gate.tell(parameters=sum(p.numel() for p in model.parameters()))
+    tell_size(gate, model)
     gate.calls(translate)
+
+
+def tell_size(gate: Gate, model: torch.nn.Module) -> None:
+    """Tell how much there is to train, and to multiply with."""
+    gate.tell(parameters=sum(p.numel() for p in model.parameters()), matrices=weights(model))
 
 
 def number(token: str) -> int:

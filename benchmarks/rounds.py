@@ -47,10 +47,15 @@ def alternate(
     least: float = 0.02,
     clock: Callable[[], float] = time.perf_counter,
 ) -> dict[str, list[float]]:
-    """Return seconds a call, round by round; each way repeats for `least` seconds a round."""
-    repeats = {}
+    """Return seconds a call, round by round; each way repeats for `least` seconds a round.
+
+    The first call of each is not counted. With least=0 each way is called once a round.
+    """
+    repeats = dict.fromkeys(ways, 1)
     for name, way in ways.items():
         way()
+        if not least:
+            continue
         begin = clock()
         way()
         repeats[name] = max(1, math.ceil(least / max(clock() - begin, 1e-7)))
@@ -70,8 +75,8 @@ def summary(values: Sequence[float]) -> dict[str, float]:
 
 
 def slope(lengths: Sequence[int], values: Sequence[float]) -> float:
-    """Return k of value ~ length^k, by least squares over the longer half."""
-    points = [(math.log(n), math.log(v)) for n, v in zip(lengths, values, strict=True)][-3:]
+    """Return k of value ~ length^k, by least squares."""
+    points = [(math.log(n), math.log(v)) for n, v in zip(lengths, values, strict=True)]
     x, y = (sum(axis) / len(points) for axis in zip(*points, strict=True))
     return sum((a - x) * (b - y) for a, b in points) / sum((a - x) ** 2 for a, _ in points)
 

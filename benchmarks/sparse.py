@@ -1,7 +1,7 @@
 """Sparse attention against dense: time and memory of forward and backward as lengths grow.
 
     python benchmarks/sparse.py [--threads 2] [--longest 16384] [--output FILE]
-    python benchmarks/sparse.py --peer flex             # or local-attention, pip install it first
+    python benchmarks/sparse.py --peers [--longest 16384]
 
 B = 1, H = 8, d = 64, float32. Rows: Mask.window(128, 128) and BigBird (the same window, 2 global
 positions, 3 random keys), by qkv.attend; torch's fused attention with the same masks drawn; and
@@ -9,22 +9,21 @@ without a mask. Times are the least of some runs that alternate, in one process;
 peak beyond the inputs, of a fresh process each. Nothing is told if an output is not the dense
 one.
 
---peer: instead, Mask.window(256, 0) at the longest length beside FlexAttention, compiled (it has
-no backward on a CPU), or the local-attention package, whose output must be equal.
+--peers: instead, a window of 256 keys at the longest length beside FlexAttention, compiled (it has
+no backward on a CPU), and the local-attention package where it is installed, as in operators.py.
 """
 
 from __future__ import annotations
 
 import argparse
-import gc
 import json
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import torch
-from rounds import slope
+from operators import WINDOW, window
+from rounds import agree, alternate, peak, slope
 from torch.nn.functional import scaled_dot_product_attention
 
 import qkv
@@ -55,15 +54,13 @@ def runner(row: str, length: int):
     return lambda *tensors: qkv.attend(*tensors, mask=MASKS[name]).context
 
 
-def once(run, tensors: list[torch.Tensor], *, backward: bool = True) -> tuple[float, float]:
-    """Seconds of a forward pass alone, and of forward and backward."""
-    begin = time.perf_counter()
+def passes(run, tensors: list[torch.Tensor], kind: str) -> None:
+    """One forward pass, or one of each."""
+    if kind == "both":
+        run(*tensors).sum().backward()
+        return
     with torch.no_grad():
         run(*tensors)
-    middle = time.perf_counter()
-    if backward:
-        run(*tensors).sum().backward()
-    return middle - begin, time.perf_counter() - middle
 
 
 def timed(length: int, rounds: int) -> dict[str, dict[str, float]]:
@@ -71,101 +68,42 @@ def timed(length: int, rounds: int) -> dict[str, dict[str, float]]:
     tensors = inputs(length)
     runs = {row: runner(row, length) for row in ROWS}
     for name in MASKS:
-        ours, dense = (runs[row](*tensors) for row in (name, f"{name}, drawn"))
-        torch.testing.assert_close(ours, dense, atol=1e-5, rtol=1e-4)
-        del ours, dense
-    found: dict[str, list[tuple[float, float]]] = {row: [] for row in ROWS}
-    for _ in range(rounds):
-        for row, run in runs.items():
-            found[row].append(once(run, tensors))
-            gc.collect()
-    return {
-        row: {"forward": min(a for a, _ in times), "both": min(b for _, b in times)}
-        for row, times in found.items()
+        same = {row: lambda row=row: [runs[row](*tensors)] for row in (f"{name}, drawn", name)}
+        agree(same, tolerance=1e-5)
+    ways = {
+        (row, kind): lambda run=run, kind=kind: passes(run, tensors, kind)
+        for row, run in runs.items()
+        for kind in ("forward", "both")
     }
+    taken = alternate(ways, rounds, least=0.0)
+    return {row: {kind: min(taken[row, kind]) for kind in ("forward", "both")} for row in ROWS}
 
 
-def flex(length: int):
-    """FlexAttention with the same window, compiled."""
-    from torch.nn.attention.flex_attention import create_block_mask, flex_attention
-
-    def met(batch, head, query, key):
-        return (query >= key) & (query - key <= PEER_WINDOW)
-
-    blocks = create_block_mask(met, None, None, length, length, device="cpu")
-    compiled = torch.compile(flex_attention)
-    return lambda *tensors: compiled(*tensors, block_mask=blocks)
-
-
-def local_attention(length: int):
-    """Build the local-attention package's layer, without positions; None where it is not there."""
-    try:
-        from local_attention import LocalAttention
-    except ImportError as error:
-        print(f"skipped: {error}; pip install --no-deps local-attention einops hyper-connections")
-        return None
-    return LocalAttention(
-        dim=WIDTH,
-        window_size=PEER_WINDOW,
-        causal=True,
-        look_backward=1,
-        look_forward=0,
-        exact_windowsize=True,
-        use_rotary_pos_emb=False,
-        autopad=True,
-    )
-
-
-PEER_WINDOW = 256
-PEERS = {"flex": flex, "local-attention": local_attention}
-
-
-def beside(peer: str, length: int, rounds: int = 5) -> None:
-    """Print the times of a peer and ours, in turn, after their outputs were found equal."""
-    theirs = PEERS[peer](length)
-    if theirs is None:
-        return
-    window = Mask.window(PEER_WINDOW, 0)
-    ways = {"qkv": lambda *tensors: qkv.attend(*tensors, mask=window).context, peer: theirs}
-    backward = peer != "flex"
-    tensors = [tensor.requires_grad_(backward) for tensor in inputs(length)]
-    with torch.no_grad():
-        ours, other = (way(*tensors) for way in ways.values())
-    torch.testing.assert_close(ours, other, atol=1e-5, rtol=1e-4)
-    found: dict[str, list[tuple[float, float]]] = {name: [] for name in ways}
-    for _ in range(rounds):
-        for name, way in ways.items():
-            found[name].append(once(way, tensors, backward=backward))
-    for part, what in enumerate(("forward", "forward and backward")[: 1 + backward]):
-        least = {name: min(times[part] for times in taken) for name, taken in found.items()}
+def beside(length: int, rounds: int = 5) -> None:
+    """Print the times of the peers and ours, in turn, after their outputs were found equal."""
+    for backward in (False, True):
+        task = window(length, backward, full=True)
+        calls = {name: call for name, call in task.calls().items() if "drawn" not in name}
+        agree(calls, task.tolerance)
+        least = {name: min(one) for name, one in alternate(calls, rounds, least=0.0).items()}
         told = ", ".join(f"{name} {1e3 * seconds:,.0f} ms" for name, seconds in least.items())
-        print(f"window(256, 0), {length:,}, {what}: {told}: {least[peer] / least['qkv']:.1f}x")
+        print(f"{WINDOW} keys, {length:,}, {'both passes' if backward else 'forward'}: {told}")
 
 
-def peak(row: str, length: int) -> float:
+def fresh_peak(row: str, length: int) -> float:
     """MiB beyond the inputs at the peak of forward and backward, in a fresh process."""
     command = [sys.executable, __file__, "--peak", row, "--longest", str(length)]
-    return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    found = subprocess.run(command, check=True, capture_output=True, text=True)
+    return float(found.stdout)
 
 
 def own_peak(row: str, length: int) -> float:
-    """The same, of this process."""
-    small = inputs(256)
-    runner(row, 256)(*small).sum().backward()  # what the first call ever allocates
-    tensors = inputs(length)
+    """The same, in this process; a short call first, for what is allocated once."""
+    passes(runner(row, 256), inputs(256), "both")
+    tensors, run = inputs(length), runner(row, length)
     for tensor in tensors:
         tensor.grad = torch.zeros_like(tensor)
-    run = runner(row, length)
-    before = status("VmRSS")
-    Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew here
-    run(*tensors).sum().backward()
-    return (status("VmHWM") - before) / 1024
-
-
-def status(field: str) -> int:
-    """A line of /proc/self/status, in KiB."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith(f"{field}:"))
+    return peak(lambda: passes(run, tensors, "both"))
 
 
 def table(lengths: list[int], found: dict[str, dict]) -> str:
@@ -179,7 +117,7 @@ def table(lengths: list[int], found: dict[str, dict]) -> str:
         for row in ROWS:
             values = [found[str(n)][row][kind] for n in lengths]
             cells = " | ".join(f"{value * scale:,.0f}" for value in values)
-            lines.append(f"| {row} | {cells} | {slope(lengths, values):.2f} |")
+            lines.append(f"| {row} | {cells} | {slope(lengths[-3:], values[-3:]):.2f} |")
     return "\n".join(lines)
 
 
@@ -189,22 +127,22 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--longest", type=int, default=16384)
     parser.add_argument("--output", type=Path)
-    parser.add_argument("--peer", choices=PEERS)
+    parser.add_argument("--peers", action="store_true")
     parser.add_argument("--peak", choices=ROWS, help=argparse.SUPPRESS)
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
     if given.peak:
         print(own_peak(given.peak, given.longest))
         return
-    if given.peer:
-        beside(given.peer, given.longest)
+    if given.peers:
+        beside(given.longest)
         return
     lengths = [n for n in (1024, 2048, 4096, 8192, 16384) if n <= given.longest]
     found = {}
     for length in lengths:
         rows = timed(length, rounds=2 if length > 4096 else 5)
         for row in ROWS:
-            rows[row]["peak"] = peak(row, length)
+            rows[row]["peak"] = fresh_peak(row, length)
         found[str(length)] = rows
         print(f"{length}: {json.dumps(rows)}", file=sys.stderr)
     print(table(lengths, found))

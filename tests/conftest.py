@@ -1,4 +1,4 @@
-"""What all tests share: one thread a process, two small trained runs, and the real corpora."""
+"""What all tests share: one thread a process, small trained runs, and the real corpora."""
 
 from __future__ import annotations
 
@@ -45,6 +45,16 @@ def without_attention(corpus: Path, tmp_path_factory: pytest.TempPathFactory) ->
     from small_runs import fit, tree
 
     return fit(tmp_path_factory.mktemp("runs") / "rnnenc", tree(corpus, "rnnenc", epochs=1))
+
+
+@pytest.fixture(scope="session")
+def keyword_classifier(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A classifier of texts in which one word says the label."""
+    from labelled_runs import values
+    from small_runs import fit
+
+    given = values(tmp_path_factory.mktemp("labelled"))
+    return fit(tmp_path_factory.mktemp("runs") / "classifier", given)
 
 
 @pytest.fixture

@@ -50,6 +50,35 @@ MODELS: dict[str, dict[str, Any]] = {
     },
 }
 
+LABELLERS: dict[str, dict[str, Any]] = {
+    "classifier": {"kind": "classifier", "embedding": 7, "hidden": 6, "dropout": 0.1},
+    "hierarchical": {"kind": "hierarchical", "embedding": 7, "hidden": 5, "dropout": 0.1},
+    "tagger": {"kind": "tagger", "embedding": 7, "hidden": 6, "dropout": 0.1},
+}
+
+
+def write_labels(folder: Path, kind: str, *, train: int = 200, test: int = 40) -> Path:
+    """Write train.tsv, dev.tsv and test.tsv with a label a text, or (tagger) one a word.
+
+    A text is letters with two full stops, and in one place "up" or "down", which is the label. A
+    word's tag says whether it is a mark, and if not which half of the alphabet it is from.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    for split, count in (("train", train), ("dev", test), ("test", test)):
+        random = generator(1, "small labels", split)
+        lines = []
+        for _ in range(count):
+            words = [SYMBOLS[i] for i in random.integers(0, len(SYMBOLS), random.integers(2, 8))]
+            label = ("up", "down")[int(random.integers(2))]
+            words.insert(int(random.integers(len(words) + 1)), label)
+            words.insert(int(random.integers(1, len(words) + 1)), ".")
+            words.append(".")
+            tags = ["MARK" if word == "." else "LOW" if word < "d" else "HIGH" for word in words]
+            target = " ".join(tags) if kind == "tagger" else label
+            lines.append(f"{' '.join(words)}\t{target}\n")
+        (folder / f"{split}.tsv").write_text("".join(lines), encoding="utf-8")
+    return folder
+
 
 def write_corpus(
     folder: Path, *, longest: int = 6, train: int = 90, test: int = 24, names: float = 0.0
@@ -82,7 +111,7 @@ def tree(corpus: Path, model: str = "rnnsearch", **training: Any) -> dict[str, A
             "tokens_per_batch": 60,
         },
         "text": {"source": {"kind": "words"}, "target": {"kind": "words"}},
-        "model": dict(MODELS[model]),
+        "model": dict((MODELS | LABELLERS)[model]),
         "training": {"epochs": 2, "warmup": 3, "learning_rate": 0.01, "threads": 1} | training,
         "search": {"beam": 2, "max_ratio": 1.5, "max_extra": 3},
     }

@@ -40,8 +40,21 @@ PEERS = {
         imports="onmt.train_single, onmt.translate",
     ),
     "joeynmt": Peer(
-        needs=(TORCH, "setuptools<81", "joeynmt==2.3.0", "importlib_metadata"),
+        needs=(
+            TORCH, "numpy<3", "tensorboard", "pyyaml", "tqdm", "packaging", "importlib_metadata",
+            "matplotlib", "sacrebleu", "sentencepiece", "subword-nmt",
+        ),
+        alone=("joeynmt==2.3.0",),
         imports="joeynmt.training, joeynmt.prediction",
+    ),
+    "fairseq": Peer(
+        needs=(
+            TORCH, "setuptools<81", "numpy<3", "cffi", "cython", "regex", "bitarray", "tqdm",
+            "sacrebleu==2.6.0", "packaging",
+        ),
+        alone=("fairseq==0.12.2", "hydra-core<1.1", "omegaconf<2.1",
+               "antlr4-python3-runtime==4.8", "pyyaml"),
+        imports="fairseq.models",
     ),
     "ctranslate2": Peer(
         needs=("ctranslate2==4.8.5", "sentencepiece", "setuptools<81"), imports="ctranslate2"
@@ -56,10 +69,13 @@ def python(name: str, folder: Path = FOLDER) -> Path:
 
 
 def missing(name: str, folder: Path = FOLDER) -> str:
-    """Install a peer where it is not; return why it cannot be had, or nothing."""
+    """Install a peer where it is not; return why it cannot be had, or nothing.
+
+    One that was installed and cannot be imported is not tried again: its reason is kept.
+    """
     peer, done = PEERS[name], folder / name / f".{version(name)}"
     if done.exists():
-        return ""
+        return done.read_text()
     pip = [str(python(name, folder)), "-m", "pip", "--quiet", "install"]
     steps = [[sys.executable, "-m", "venv", "--clear", str(folder / name)], [*pip, *peer.needs]]
     if peer.alone:
@@ -69,7 +85,10 @@ def missing(name: str, folder: Path = FOLDER) -> str:
         ran = subprocess.run(step, capture_output=True, text=True)
         if ran.returncode:
             lines = [line for line in (ran.stderr or ran.stdout).splitlines() if line.strip()]
-            return f"{name}: {lines[-1] if lines else 'no message'}"
+            why = f"{name}: {lines[-1] if lines else 'no message'}"
+            if step is steps[-1]:
+                done.write_text(why)
+            return why
     done.touch()
     return ""
 

@@ -16,7 +16,7 @@ from qkv.attention.masks import MASKS, PATTERNS
 from qkv.attention.normalizers import NORMALIZERS
 from qkv.attention.reweighters import REWEIGHTERS
 from qkv.attention.scores import SCORES
-from qkv.models.build import MODELS
+from qkv.models.build import LABELLERS, MODELS
 from qkv.nn.alignments import ALIGNMENTS
 from qkv.nn.baselines import BASELINES
 
@@ -144,4 +144,5 @@ SLOTS = (
     Slot("Multi-head attention", "qkv.nn.multi_head", HEADS, "", examples.MULTI_HEAD),
     Slot("Baselines", "qkv.nn.baselines", BASELINES, "training.reinforce.baseline"),
     Slot("Models", "qkv.models", MODELS, "model.kind"),
+    Slot("Models of labels", "qkv.models.labeller", LABELLERS, "model.kind"),
 )

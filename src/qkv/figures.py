@@ -7,11 +7,14 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from qkv.explain import every_head
+from qkv.explain import Saliency, every_head
+from qkv.labelling import Classification, Tagged
 from qkv.run import Run
 from qkv.search.translate import Translation
 from qkv.text import UNK, Encoded
+from qkv.text.tokens import assign, words_of
 from qkv.view import AttentionMaps, Figure
+from qkv.view.words import Words
 
 BEGIN, END = "<s>", "</s>"
 KINDS = {
@@ -54,6 +57,27 @@ def figure_of(run: Run, translation: Translation, title: str = "") -> Figure:
     )
 
 
+def alignment_of(run: Run, translation: Translation) -> AttentionMaps:
+    """Show what `figure_of` draws, to be read in tokens or in words.
+
+    Raises:
+        ValueError: the model has no attention.
+    """
+    figure = figure_of(run, translation)
+    return AttentionMaps(
+        [figure.weights[None]],
+        figure.target,
+        figure.source,
+        title=figure.title,
+        kind="cross-attention",
+        words=_words(
+            _words_of(translation.target, after=figure.target[len(translation.ids) :]),
+            _words_of(translation.source, after=(END,)),
+        ),
+        note=figure.note,
+    )
+
+
 def maps_of(run: Run, translation: Translation, title: str = "") -> list[AttentionMaps]:
     """Show every layer and head of each kind of attention there is: encoder, decoder, across.
 
@@ -76,6 +100,13 @@ def maps_of(run: Run, translation: Translation, title: str = "") -> list[Attenti
         "decoder self-attention": ([BEGIN, *output], [BEGIN, *output]),
         "cross-attention": ([*output, END], source),
     }
+    read = _words_of(translation.source, after=(END,))
+    began = _words_of(translation.target, before=(BEGIN,))
+    words = {
+        "encoder self-attention": _words(read, read),
+        "decoder self-attention": _words(began, began),
+        "cross-attention": _words(_words_of(translation.target, after=(END,)), read),
+    }
     earlier = np.tri(len(output) + 1, dtype=bool)
     return [
         AttentionMaps(
@@ -84,10 +115,77 @@ def maps_of(run: Run, translation: Translation, title: str = "") -> list[Attenti
             title=title or f"{translation.source.text} → {translation.text}",
             kind=kind,
             allowed=earlier if kind == "decoder self-attention" else None,
+            words=words[kind],
             note=run.config.model.kind,
         )
         for kind, weights in layers.items()
     ]
+
+
+def saliency_map(run: Run, found: Saliency, title: str = "") -> AttentionMaps:
+    """Show a saliency as a heat map: of each row, the shares of the magnitudes.
+
+    The signs are in `Saliency.values`, and in its JSON.
+    """
+    rows, columns = found.values.shape  # labels, and texts that have one, have no end symbol
+    return AttentionMaps(
+        [found.shares[None].numpy()],
+        target=[*run.target.symbols(found.target.ids), END][:rows],
+        source=[*source_labels(run, found.source), END][:columns],
+        title=f"{found.method} · {title or f'{found.source.text} → {found.target.text}'}",
+        kind="saliency",
+        note=f"{found.method}: {found.note}; magnitudes as shares of their row",
+    )
+
+
+def _words_of(text: Encoded, before: Sequence[str] = (), after: Sequence[str] = ()) -> Words:
+    """Return the words that the tokens of a text are part of, between symbols that stand alone."""
+    found = words_of(text.text)
+    owners = assign(text.tokens, found) if found else []
+    kept = sorted(set(owners))  # a word that was normalised away has no token
+    of = [len(before) + kept.index(owner) for owner in owners]
+    last = len(before) + len(kept)
+    return Words(
+        (*before, *(found[word].text for word in kept), *after),
+        (*range(len(before)), *of, *range(last, last + len(after))),
+    )
+
+
+def _words(target: Words, source: Words) -> tuple[Words, Words] | None:
+    """Return both sides' words; None where every token is one already."""
+    merged = any(len(side.labels) < len(side.of) for side in (target, source))
+    return (target, source) if merged else None
+
+
+def label_figure(run: Run, found: Classification, title: str = "") -> Figure:
+    """Draw a text with the weight of each token: one row, named by the label."""
+    return Figure(
+        weights=found.attention.unsqueeze(0).numpy(),
+        target=[found.label],
+        source=source_labels(run, found.source),
+        title=title or f"{found.source.text} → {found.label} ({100 * found.probability:.1f} %)",
+        note=describe_attention(run),
+    )
+
+
+def tag_figure(run: Run, found: Tagged, title: str = "") -> Figure:
+    """Draw what each word read of its sentence: a row a word, named by word and label."""
+    words = source_labels(run, found.source)
+    rows = [f"{word} {label}" for word, label in zip(words, found.tags, strict=True)]
+    return Figure(
+        weights=found.attention.numpy(),
+        target=rows,
+        source=words,
+        title=title or f"{found.source.text} → {found.text}",
+        note=describe_attention(run),
+    )
+
+
+def labelled(run: Run, texts: Sequence[str]) -> list[tuple[str, Figure]]:
+    """Return the label of each text, or those of its words, and where they came from."""
+    if run.network.predicts == "tags":
+        return [(one.text, tag_figure(run, one)) for one in run.tag(texts)]
+    return [(one.label, label_figure(run, one)) for one in run.classify(texts)]
 
 
 def without_ends(figure: Figure) -> Figure:
@@ -112,11 +210,6 @@ def source_labels(run: Run, source: Encoded) -> list[str]:
     ]
 
 
-def figures_of(run: Run, translations: Sequence[Translation]) -> list[Figure]:
-    """Draw several."""
-    return [figure_of(run, translation) for translation in translations]
-
-
 def describe_attention(run: Run) -> str:
     """Say which attention the weights are."""
     model = run.config.model
@@ -126,4 +219,6 @@ def describe_attention(run: Run) -> str:
         return f"transformer, {model.cross_attention.score}, cross-attention: {which}"
     if model.kind == "rnnenc" or model.kind == "ntm":
         return f"{model.kind}, no alignment"
+    if model.kind in ("classifier", "hierarchical", "tagger"):
+        return f"{model.kind}, {model.encoder}, {model.attention.score}"
     return f"{model.kind}, {model.attention.score}"

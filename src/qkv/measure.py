@@ -13,6 +13,8 @@ from qkv.data import Pairs, encode_pairs
 from qkv.evaluate import AlignmentError, Evaluation, Gold, aer, evaluate
 from qkv.explain import align_words
 from qkv.run import Run
+from qkv.training.labels import refuse_unknown
+from qkv.training.objective import objective_of
 from qkv.training.validate import cross_entropy
 
 
@@ -23,22 +25,34 @@ def measure(
     *,
     search: SearchConfig | None = None,
     by_length: bool = False,
+    by_label: bool = False,
 ) -> tuple[list[str], Evaluation]:
-    """Translate the pairs' sources, and return the outputs and their scores."""
+    """Ask the model about the pairs' sources, and return its outputs and their scores.
+
+    Raises:
+        ValueError: a model of labels was trained without one that a pair has.
+    """
+    if run.network.predicts != "sequence":
+        refuse_unknown(run.target, pairs)
     bar = tqdm(total=len(pairs), unit=" sources", leave=False, disable=not sys.stderr.isatty())
     with bar:
-        found = run.translate(pairs.sources, search=search, progress=bar.update)
-    outputs = [translations[0].text for translations in found]
+        outputs = objective_of(run.network).outputs(
+            run.network,
+            (run.source, run.target),
+            pairs.sources,
+            search or run.config.search,
+            bar.update,
+        )
     references = [list(pair.references) for pair in pairs]
     sources = pairs.sources if by_length else None
-    return outputs, evaluate(outputs, references, metrics, sources)
+    return outputs, evaluate(outputs, references, metrics, sources, by_label=by_label)
 
 
 def perplexity(run: Run, pairs: Pairs) -> float:
-    """Return exp of the mean -log p of a target token, as in training."""
+    """Return exp of the mean -log p of a target token or a label, as in training."""
     examples = encode_pairs(pairs.pairs, run.source, run.target)
-    device = next(run.model.parameters()).device
-    nats = cross_entropy(run.model, examples, run.config.data.tokens_per_batch, device)
+    device = next(run.network.parameters()).device
+    nats = cross_entropy(run.network, examples, run.config.data.tokens_per_batch, device)
     return math.exp(min(nats, 50.0))
 
 
@@ -58,4 +72,4 @@ def alignment_error(
 
 def parameters(run: Run) -> int:
     """Return how many numbers were learnt."""
-    return sum(parameter.numel() for parameter in run.model.parameters())
+    return sum(parameter.numel() for parameter in run.network.parameters())

@@ -12,8 +12,11 @@ import torch
 from qkv.config import Config, SearchConfig
 from qkv.configfile import load_config
 from qkv.folder import RunFolder
+from qkv.labelling import Classification, Tagged, classify, tag
 from qkv.models.build import build_model
-from qkv.models.model import EncoderDecoder
+from qkv.models.decoder import SearchPlan
+from qkv.models.labeller import Labeller
+from qkv.models.model import EncoderDecoder, Model
 from qkv.models.weights import load_parameters, load_tensors
 from qkv.search import forced
 from qkv.search.readied import Readied
@@ -21,15 +24,87 @@ from qkv.search.scoring import Scoring
 from qkv.search.translate import Translation, translate
 from qkv.text import Side
 
+OWN_VERBS = {
+    "sequence": ("texts", "translate"),
+    "label": ("a label for a text", "classify"),
+    "tags": ("a label for each word", "tag"),
+}
+"""By what a model predicts: that, and the verb to ask it with."""
+
 
 @dataclass(frozen=True)
 class Run:
-    """What a run folder holds: the config, the two sides and the model, in eval mode."""
+    """What a run folder holds: the config, the two sides and the model, in eval mode.
+
+    What the model predicts says which verbs the run answers: translate and force, classify, or
+    tag. The others refuse.
+    """
 
     config: Config
     source: Side
     target: Side
-    model: EncoderDecoder
+    network: Model
+
+    @property
+    def model(self) -> EncoderDecoder:
+        """The model, of a run that translates.
+
+        Raises:
+            ValueError: it gives labels; the error says with what to ask it.
+        """
+        if not isinstance(self.network, EncoderDecoder):
+            raise ValueError(self._refusal("a sequence of tokens"))
+        return self.network
+
+    @property
+    def labeller(self) -> Labeller:
+        """The model, of a run that classifies or tags.
+
+        Raises:
+            ValueError: it translates.
+        """
+        if not isinstance(self.network, Labeller):
+            raise ValueError(self._refusal("labels"))
+        return self.network
+
+    def _refusal(self, wanted: str) -> str:
+        own, verb = OWN_VERBS[self.network.predicts]
+        return (
+            f"a {self.config.model.kind} does not give {wanted}: it gives {own}; ask it with "
+            f"`qkv {verb} RUN`, or run.{verb}(texts)"
+        )
+
+    def classify(
+        self, texts: Sequence[str], *, progress: Callable[[int], None] | None = None
+    ) -> list[Classification]:
+        """Return the label of each text, with probabilities and attention.
+
+        Args:
+            texts: the texts.
+            progress: called after each batch with the number of texts done in it.
+
+        Raises:
+            ValueError: one text instead of a list, an empty text, or a run of another kind.
+        """
+        if self.network.predicts != "label":
+            raise ValueError(self._refusal("a label for a text"))
+        return classify(self.labeller, self.source, self.target, texts, progress=progress)
+
+    def tag(
+        self, texts: Sequence[str], *, progress: Callable[[int], None] | None = None
+    ) -> list[Tagged]:
+        """Return a label for each word of each text, with probabilities and attention.
+
+        Args:
+            texts: sentences, whose words spaces separate.
+            progress: called after each batch with the number of sentences done in it.
+
+        Raises:
+            ValueError: one text instead of a list, an empty text, or a run of another kind.
+        """
+        if self.network.predicts != "tags":
+            raise ValueError(self._refusal("a label for a word"))
+        return tag(self.labeller, self.source, self.target, texts, progress=progress)
 
     def translate(
         self,
@@ -64,6 +139,10 @@ class Run:
             progress=progress,
             decoder=self._readied.decoder(settings.precision),
         )
+
+    def search_plan(self, search: SearchConfig | None = None) -> SearchPlan:
+        """Say which of the ways that find the same a search takes here, and why."""
+        return self.model.search_plan((search or self.config.search).precision)
 
     @cached_property
     def _readied(self) -> Readied:

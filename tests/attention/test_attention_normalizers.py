@@ -187,6 +187,40 @@ def test_entmax_is_the_entmax_packages(seed, keys, size):
         assert_close(a.grad, b.grad, atol=1e-6, rtol=0)  # sqrt(p): theirs is off where p is ~ eps
 
 
+def test_each_head_keeps_its_alpha_however_many_rows_there_are():
+    entmax = pytest.importorskip("entmax", reason="the entmax package is not installed")
+    module = normalizers.LearnedEntmax(3).double()
+    torch.nn.init.normal_(module.raw)
+    energies = 3 * torch.randn(2, 3, 61, 997).double()  # more than are worked on together
+    weights = module(energies, stats=False).weights
+    for head, alpha in enumerate(module.alpha.flatten().tolist()):
+        theirs = entmax.entmax_bisect(energies[:, head], alpha, n_iter=100)
+        # 997 terms of some eps each, times the power 1 / (alpha - 1), which is below 10 here
+        assert_close(weights[:, head], theirs, atol=1e-11, rtol=0)
+
+
+def test_rows_that_lose_one_key_a_step_come_to_their_end():
+    entmax = pytest.importorskip("entmax", reason="the entmax package is not installed")
+    energies = -torch.logspace(-12, 0, 97, base=2).double()  # each a share further from the rest
+    for rows in (energies, energies.float(), energies.cumsum(0)):
+        ours = normalizers.Sparsemax()(rows[None], stats=False).weights
+        eps = torch.finfo(rows.dtype).eps
+        assert_close(ours, entmax.sparsemax(rows[None]), atol=97 * eps, rtol=0)
+
+
+@pytest.mark.parametrize("module", [normalizers.Sparsemax(), normalizers.Entmax(1.3)])
+def test_a_recorded_graph_gives_the_same_weights(module):
+    class Weights(torch.nn.Module):
+        def forward(self, energies):
+            return module(energies, stats=False).weights
+
+    energies = torch.randn(3, 5, 11)
+    graph = torch.export.export(Weights(), (energies,)).module()
+    eps = torch.finfo(energies.dtype).eps  # 11 terms, to the power of 1 / 0.3 at most
+    other = torch.randn(3, 5, 11)
+    assert_close(graph(other), Weights()(other), atol=11 * 4 * eps, rtol=0)
+
+
 def test_alpha_follows_the_entmax_packages_gradient():
     entmax = pytest.importorskip("entmax", reason="the entmax package is not installed")
     energies, gradient = torch.randn(2, 6).double(), torch.randn(2, 6).double()

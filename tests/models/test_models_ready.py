@@ -116,7 +116,7 @@ def test_hypotheses_that_change_places_take_their_pasts_along(case):
 @pytest.mark.parametrize("method", ["greedy", "beam", "sample"])
 def test_a_search_longer_than_every_reserve_finds_what_it_finds_in_the_model(monkeypatch, method):
     """The past doubles twice, and positions go beyond those that are laid out."""
-    monkeypatch.setattr("qkv.models.transformer_search._PLACES", 5)
+    monkeypatch.setattr("qkv.models.transformer_source._PLACES", 5)
     model = copy.deepcopy(built(COVERED[0]))
     with torch.no_grad():
         model.output.project.bias[EOS] = -99

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from qkv.attention.kernels import explain, run
+from qkv.attention.plain import plain
+from qkv.attention.result import Attended
 from qkv.attention.slots import fill
 from qkv.attention.work import whole
 
@@ -16,7 +18,6 @@ if TYPE_CHECKING:
     from qkv.attention.kernels.kernel import Plan
     from qkv.attention.masks.mask import Mask
     from qkv.attention.normalizers.normalizer import Normalizer
-    from qkv.attention.result import Attended
     from qkv.attention.reweighters.reweighter import Reweighter
     from qkv.attention.scores.score import Score
     from qkv.attention.work import Need
@@ -59,6 +60,11 @@ def attend(  # noqa: PLR0913 - the slots of the equation are its arguments
         ValueError: shapes or dtypes that do not fit, a mask that is a bare tensor, an unknown
             name, or a `kernel` that cannot do this combination.
     """
+    asked = need == "context" and kernel == "auto" and normalizer == "softmax"
+    if asked and bias is None and reweighter is None:
+        context = plain(score, query, key, key if value is None else value, mask)
+        if context is not None:
+            return Attended(context)
     slots = fill(score, bias, normalizer, reweighter)
     work = whole(slots, query, key, value, mask, need, kernel)
     return run(kernel, work)

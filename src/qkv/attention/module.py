@@ -22,7 +22,9 @@ from qkv.attention.checks import (
 from qkv.attention.heads import keep_heads
 from qkv.attention.kernels import run
 from qkv.attention.masks.mask import align
+from qkv.attention.plain import plain, plain_step
 from qkv.attention.prepared import prepare, see
+from qkv.attention.result import Attended
 from qkv.attention.slots import Slots, fill
 from qkv.attention.work import both, raised, step, whole
 
@@ -34,7 +36,6 @@ if TYPE_CHECKING:
     from qkv.attention.masks.visible import Visible
     from qkv.attention.normalizers.normalizer import Normalizer
     from qkv.attention.prepared import Prepared
-    from qkv.attention.result import Attended
     from qkv.attention.reweighters.reweighter import Reweighter
     from qkv.attention.rotary import Rotary
     from qkv.attention.scores.score import Score
@@ -96,6 +97,10 @@ class Attention(nn.Module):
     ) -> Attended:
         """Ask all queries at once; see attend()."""
         value = key if value is None else value
+        if need == "context" and kernel == "auto" and positions is None and self._plain():
+            context = plain(self.score, query, key, value, mask)
+            if context is not None:
+                return Attended(context)
         check_inputs(query, key, value)
         check_mask(mask)
         slots, local = self._placed(query, key, mask, positions)
@@ -132,6 +137,10 @@ class Attention(nn.Module):
         positions: Int[Tensor, " queries"] | None = None,
     ) -> Attended:
         """Ask some queries: one decoder step, or a beam's hypotheses side by side."""
+        if need == "context" and positions is None and self._plain():
+            context = plain_step(self.score, query, prepared)
+            if context is not None:
+                return Attended(context)
         slots, local = self._placed(query, prepared.key, prepared.mask, positions)
         work = step(slots, self.turn(query, positions), prepared, need, local)
         return run("auto", work)
@@ -233,6 +242,17 @@ class Attention(nn.Module):
         query = raised(query, key.dim())
         local = self.local(query, positions, _lengths(mask, key.shape[-2], query))
         return replace(slots, reweighter=local.reweighter), local.mask
+
+    def _plain(self) -> bool:
+        """Whether nothing but the score and a softmax has a say."""
+        return (
+            self.bias is None
+            and self.reweighter is None
+            and self.local is None
+            and self.rotary is None
+            and self.normalizer.name == "softmax"
+            and not (self.training and self.dropout)
+        )
 
     def _slots(self, positions: Tensor | None) -> Slots:
         bias, dropout = self.bias, self.dropout if self.training else 0.0

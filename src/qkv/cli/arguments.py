@@ -9,7 +9,8 @@ from typing import Protocol, TypeVar
 import tyro
 
 from qkv.cli.errors import UsageError
-from qkv.config import Config, SearchConfig
+from qkv.config import Config
+from qkv.config.labellers import METRICS as LABEL_METRICS
 from qkv.config.search import METHOD_OF
 from qkv.configfile import config_tree, load_config, make_config
 
@@ -53,12 +54,19 @@ def given(words: list[str], option: str) -> bool:
     return any(word.partition("=")[0].replace("_", "-") == option for word in words)
 
 
-def refuse_idle_search(words: list[str], search: SearchConfig) -> None:
+def refuse_idle_search(words: list[str], config: Config) -> None:
     """Refuse options of a search that is not the one asked for: they would do nothing.
 
     Raises:
         UsageError: there is one.
     """
+    search = config.search
+    labels = config.model.kind in LABEL_METRICS
+    if labels and any(word.startswith("--search.") for word in words):
+        raise UsageError(
+            f"the run is a {config.model.kind}: it gives labels, and nothing is searched; leave "
+            "out --search"
+        )
     for name, method in METHOD_OF.items():
         option = f"--search.{name.replace('_', '-')}"
         if method != search.method and given(words, option):

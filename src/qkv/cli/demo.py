@@ -41,7 +41,7 @@ def run(given: list[str]) -> int:
     with as_file(files("qkv.cli") / "demo.toml") as path:
         config = load_config(path)
     from qkv.data import load_pairs
-    from qkv.figures import figures_of, without_ends
+    from qkv.figures import figure_of, without_ends
     from qkv.measure import measure
     from qkv.run import load
     from qkv.training.loop import train
@@ -61,7 +61,7 @@ def run(given: list[str]) -> int:
     unseen = [word for word in known if len(word) >= 8]
     words = arguments.words or unseen[:SHOWN]
     found = [outputs[0] for outputs in loaded.translate([*words, *unseen[SHOWN:DRAWN]])]
-    figures = figures_of(loaded, found)
+    figures = [figure_of(loaded, one) for one in found]
     for word, translation, figure in zip(words, found, figures, strict=False):
         says = f" (the dictionary: {known[word]})" if word in known else ""
         print(f"{word}: {translation.text}{says}\n  {letters(without_ends(figure))}\n")

@@ -1,4 +1,4 @@
-"""`qkv evaluate RUN`: translate a test set and measure the result."""
+"""`qkv evaluate RUN`: ask a model about a test set and measure the result."""
 
 from __future__ import annotations
 
@@ -13,12 +13,14 @@ import tyro
 from qkv.cli.arguments import checked, parse_for_run, refuse_idle_search
 from qkv.cli.errors import UsageError
 from qkv.config import DataConfig, SearchConfig
+from qkv.config.models import usual_metrics
 from qkv.evaluate.registry import METRICS, find
 
-DESCRIPTION = """Translate the sources of a split and hold the outputs against its references.
+DESCRIPTION = """Ask the model about the sources of a split; hold its outputs against the targets.
 
 BLEU and chrF are sacrebleu's, on detokenised text, with their signatures. WER is the share of
-outputs that equal none of their references, PER the edits a reference token; both in percent.
+outputs that equal none of their references, PER the edits a reference token; both in percent. Of
+labels, F1 is 2 right / (given + there), its macro mean over the labels of the references.
 """
 
 
@@ -31,11 +33,14 @@ class Arguments:
     split: str = "test"
     """train, dev, test, or a split that the corpus names (`qkv data`)."""
     metrics: tuple[str, ...] = ("bleu", "chrf")
-    """bleu, chrf, chrf++, ter, wer, per, accuracy."""
+    """bleu, chrf, chrf++, ter, wer, per, accuracy; of labels: f1-macro, f1-micro, f1-binary,
+    token-accuracy. The defaults are those of the run's kind of model."""
     limit: int = 0
     """Only the first pairs; 0: all."""
     by_length: bool = False
     """Add a table by the length of the source, in words."""
+    by_label: bool = False
+    """Add precision, recall and F1 of each label, and which was taken for which."""
     json: bool = False
     """Print JSON."""
     output: Path | None = None
@@ -52,10 +57,15 @@ def run(words: list[str]) -> int:
         "evaluate",
         DESCRIPTION,
         words,
-        lambda config: Arguments(tyro.MISSING, data=config.data, search=config.search),
+        lambda config: Arguments(
+            tyro.MISSING,
+            metrics=usual_metrics(config.model),
+            data=config.data,
+            search=config.search,
+        ),
     )
     config = checked(replace(config, data=arguments.data, search=arguments.search))
-    refuse_idle_search(words, config.search)
+    refuse_idle_search(words, config)
     if not arguments.metrics:
         raise UsageError(f"--metrics names none; give at least one of {', '.join(METRICS)}")
     for name in arguments.metrics:
@@ -73,7 +83,12 @@ def run(words: list[str]) -> int:
         pairs = pairs.first(arguments.limit)
     started = time.monotonic()
     outputs, result = measure(
-        loaded, pairs, arguments.metrics, search=config.search, by_length=arguments.by_length
+        loaded,
+        pairs,
+        arguments.metrics,
+        search=config.search,
+        by_length=arguments.by_length,
+        by_label=arguments.by_label,
     )
     seconds = time.monotonic() - started
     if arguments.output:

@@ -51,6 +51,8 @@ class Arguments:
     """Put the source word with the most attention where the model says <unk>."""
     dictionary: Path | None = None
     """With --replace-unknown: a TSV of source words and what to write for them."""
+    verbose: bool = False
+    """Say on standard error which way the search takes, and why."""
     search: SearchConfig = field(default_factory=SearchConfig)
     """How to search; the defaults are those of the run."""
 
@@ -68,8 +70,9 @@ def run(words: list[str]) -> int:
         words,
         lambda config: Arguments(tyro.MISSING, search=config.search),
     )
-    search = checked(replace(config, search=arguments.search)).search
-    refuse_idle_search(words, search)
+    config = checked(replace(config, search=arguments.search))
+    search = config.search
+    refuse_idle_search(words, config)
     arguments = agree(replace(arguments, search=search))
     from qkv.figures import require_attention
     from qkv.run import load
@@ -78,6 +81,8 @@ def run(words: list[str]) -> int:
     loaded = load(arguments.run)
     if arguments.show or arguments.replace_unknown or arguments.pictures:
         require_attention(loaded)
+    if arguments.verbose:
+        print(f"qkv translate: {loaded.search_plan(arguments.search)}", file=sys.stderr)
     kept: list[Translation] = []
     progress = Progress("translate")
     number = cut = unknown = 0
@@ -181,10 +186,10 @@ def write_figures(run: Run, outputs: list[Translation], paths: list[Path]) -> No
     """Write the pages and pictures that were asked for, and say where."""
     if not paths:
         return
-    from qkv.figures import figures_of
+    from qkv.figures import alignment_of, figure_of
     from qkv.view import save
 
-    figures = figures_of(run, outputs)
     for path in paths:
-        for written in save(figures, path):
+        draw = alignment_of if path.suffix == ".html" else figure_of
+        for written in save([draw(run, output) for output in outputs], path):
             print(f"qkv translate: wrote {written}", file=sys.stderr)

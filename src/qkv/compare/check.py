@@ -8,6 +8,7 @@ from pathlib import Path
 from qkv.compare.record import Question, answered
 from qkv.compare.variants import Variant
 from qkv.config import Config, DataConfig
+from qkv.config.models import usual_metrics
 from qkv.folder import RunFolder
 
 
@@ -18,7 +19,7 @@ def default_metrics(config: Config) -> tuple[str, ...]:
     if config.training.metric != "loss":
         return (config.training.metric,)
     corpus = CORPORA.get(config.data.corpus)
-    return corpus.metrics if corpus else ("bleu", "chrf")
+    return corpus.metrics if corpus else usual_metrics(config.model)
 
 
 def check(variants: Sequence[Variant], folder: Path, question: Question) -> None:

@@ -27,6 +27,7 @@ from qkv.folder import RunFolder
 if TYPE_CHECKING:
     from qkv.data import Pairs
     from qkv.run import Run
+    from qkv.view import Figure
 
 
 def main() -> int:
@@ -105,7 +106,7 @@ def measure_all(folder: Path, question: Question) -> dict[str, Any]:
     data = loaded.config.data
     dev = load_pairs(data, "dev")
     error = None
-    if question.gold and loaded.model.attends:
+    if question.gold and loaded.network.predicts == "sequence" and loaded.network.attends:
         gold = read_gold(question.gold)
         error = alignment_error(loaded, pair_texts(gold, question.gold), gold).json()
     _, result = measure(loaded, load_pairs(data, question.split), question.metrics)
@@ -124,6 +125,8 @@ def draw(loaded: Run, pairs: Pairs) -> list[dict[str, Any]]:
 
     if not len(pairs):
         return []
+    if loaded.network.predicts != "sequence":
+        return draw_labels(loaded, pairs)
     written = [found[0].text for found in loaded.translate(pairs.sources)]
     drawings = []
     for found, text in zip(loaded.force(pairs.sources, pairs.targets), written, strict=True):
@@ -133,15 +136,34 @@ def draw(loaded: Run, pairs: Pairs) -> list[dict[str, Any]]:
             "written": text,
         }
         if loaded.model.attends:
-            figure = figure_of(loaded, found)
-            drawing["figure"] = {
-                "weights": figure.weights.tolist(),
-                "target": figure.target,
-                "source": figure.source,
-                "note": figure.note,
-            }
+            drawing["figure"] = plain(figure_of(loaded, found))
         drawings.append(drawing)
     return drawings
+
+
+def draw_labels(loaded: Run, pairs: Pairs) -> list[dict[str, Any]]:
+    """Return where a model of labels looks in each pair's source, and which labels it gives."""
+    from qkv.figures import labelled
+
+    return [
+        {
+            "source": pair.source,
+            "target": pair.target,
+            "written": written,
+            "figure": plain(figure),
+        }
+        for pair, (written, figure) in zip(pairs, labelled(loaded, pairs.sources), strict=True)
+    ]
+
+
+def plain(figure: Figure) -> dict[str, Any]:
+    """Return a figure as plain values."""
+    return {
+        "weights": figure.weights.tolist(),
+        "target": figure.target,
+        "source": figure.source,
+        "note": figure.note,
+    }
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from qkv.config.attention import AttentionConfig
 from qkv.config.data import DataConfig, TextConfig, TokenizerConfig
+from qkv.config.labellers import ClassifierConfig, HierarchicalConfig, TaggerConfig
 from qkv.config.models import (
     MODEL_CONFIGS,
     AnyModelConfig,
@@ -26,10 +27,12 @@ __all__ = [
     "MODEL_CONFIGS",
     "AnyModelConfig",
     "AttentionConfig",
+    "ClassifierConfig",
     "Config",
     "DataConfig",
     "GuidedConfig",
     "HardConfig",
+    "HierarchicalConfig",
     "LuongConfig",
     "ModelConfig",
     "NTMConfig",
@@ -37,6 +40,7 @@ __all__ = [
     "RNNsearchConfig",
     "ReinforceConfig",
     "SearchConfig",
+    "TaggerConfig",
     "TextConfig",
     "TokenizerConfig",
     "TrainingConfig",

@@ -9,17 +9,8 @@ from pydantic import Field
 
 from qkv.config.attention import AttentionConfig
 from qkv.config.kinds import STRICT, Count, Natural, Share
-
-
-def _of_a_recurrent_model(attention: AttentionConfig) -> None:
-    """Refuse what only a Transformer's attention has."""
-    plain = AttentionConfig()
-    for name in ("bias", "features", "layer_scores"):
-        if getattr(attention, name) != getattr(plain, name):
-            raise ValueError(
-                f"model.attention.{name} is for the attentions of a Transformer (model.kind = "
-                '"transformer"); leave it out'
-            )
+from qkv.config.labellers import METRICS, ClassifierConfig, HierarchicalConfig, TaggerConfig
+from qkv.config.slots import of_a_recurrent_model
 
 
 @dataclass(frozen=True)
@@ -72,7 +63,7 @@ class RNNsearchConfig:
     """One matrix for the target embedding and the output layer."""
 
     def __post_init__(self) -> None:
-        _of_a_recurrent_model(self.attention)
+        of_a_recurrent_model(self.attention)
 
 
 @dataclass(frozen=True)
@@ -101,7 +92,7 @@ class LuongConfig:
     """One matrix for the target embedding and the output layer."""
 
     def __post_init__(self) -> None:
-        _of_a_recurrent_model(self.attention)
+        of_a_recurrent_model(self.attention)
 
 
 @dataclass(frozen=True)
@@ -245,7 +236,15 @@ class NTMConfig:
 
 
 AnyModelConfig = (
-    RNNencConfig | RNNsearchConfig | LuongConfig | TransformerConfig | HardConfig | NTMConfig
+    RNNencConfig
+    | RNNsearchConfig
+    | LuongConfig
+    | TransformerConfig
+    | HardConfig
+    | NTMConfig
+    | ClassifierConfig
+    | HierarchicalConfig
+    | TaggerConfig
 )
 ModelConfig = Annotated[AnyModelConfig, Field(discriminator="kind")]
 
@@ -256,4 +255,12 @@ MODEL_CONFIGS: dict[str, type[AnyModelConfig]] = {
     "transformer": TransformerConfig,
     "hard": HardConfig,
     "ntm": NTMConfig,
+    "classifier": ClassifierConfig,
+    "hierarchical": HierarchicalConfig,
+    "tagger": TaggerConfig,
 }
+
+
+def usual_metrics(model: AnyModelConfig) -> tuple[str, ...]:
+    """Return what a model is measured with where nothing else is asked for."""
+    return METRICS.get(model.kind, ("bleu", "chrf"))

@@ -100,7 +100,18 @@ class TrainingConfig:
     """Updates between checkpoints; a killed run goes on from the last one."""
     average: Count = 5
     """Last evaluations whose weights are averaged at the end; 1: none."""
-    metric: Literal["loss", "bleu", "chrf", "wer", "per", "accuracy"] = "loss"
+    metric: Literal[
+        "loss",
+        "bleu",
+        "chrf",
+        "wer",
+        "per",
+        "accuracy",
+        "token-accuracy",
+        "f1-macro",
+        "f1-micro",
+        "f1-binary",
+    ] = "loss"
     """The dev metric that picks the best weights; of equal values, the lower dev loss."""
     dev_limit: Count = 500
     """Dev pairs decoded for a metric other than loss."""

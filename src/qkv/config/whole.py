@@ -23,7 +23,8 @@ class Config:
     text: TextConfig = field(default_factory=TextConfig)
     """The tokenisers."""
     model: ModelConfig = field(default_factory=RNNsearchConfig)
-    """The model, chosen by its kind: rnnenc, rnnsearch, luong, transformer, hard or ntm."""
+    """The model, chosen by its kind: rnnenc, rnnsearch, luong, transformer, hard or ntm; of
+    labels: classifier, hierarchical or tagger."""
     training: TrainingConfig = field(default_factory=TrainingConfig)
     """The training."""
     search: SearchConfig = field(default_factory=SearchConfig)
@@ -54,9 +55,10 @@ class Config:
 
 def _can_be_guided(model: AnyModelConfig, *, shifted: bool) -> None:
     """Refuse to guide attention that is not there, that draws, or that knows too little."""
-    if model.kind in ("rnnenc", "ntm"):
+    if model.kind in ("rnnenc", "ntm", "classifier", "tagger"):
         raise ValueError(
-            f'training.guided.weight guides attention, and model.kind = "{model.kind}" has none; '
+            "training.guided.weight guides the attention of a target on its source, and "
+            f'model.kind = "{model.kind}" has none; '
             'leave it out, or take model.kind = "rnnsearch", "luong" or "transformer"'
         )
     if shifted and model.kind == "rnnsearch":

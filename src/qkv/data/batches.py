@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
@@ -39,12 +39,10 @@ class Batch:
 
     def to(self, device: torch.device | str, *, non_blocking: bool = False) -> Batch:
         """Return the batch on a device."""
-        given = (getattr(self, field.name) for field in fields(self))
-        moved: list[Any] = [
-            None if tensor is None else tensor.to(device, non_blocking=non_blocking)
-            for tensor in given
-        ]
-        return Batch(*moved)
+        given: dict[str, Any] = {field.name: getattr(self, field.name) for field in fields(self)}
+        there = {name: tensor for name, tensor in given.items() if tensor is not None}
+        moved = {name: one.to(device, non_blocking=non_blocking) for name, one in there.items()}
+        return replace(self, **moved)
 
 
 def collate(examples: Examples, indices: Sequence[int]) -> Batch:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from qkv.evaluate.by_length import BOUNDARIES, LengthTable, aligned, length_table
+from qkv.evaluate.labels import LabelTable, label_table
 from qkv.evaluate.registry import References, Score, find, listed
 
 
@@ -15,11 +16,13 @@ class Evaluation:
     """The scores of a corpus of outputs; `evaluation["bleu"].value` is one of them.
 
     by_length: the same metrics by source length; None if no sources were given.
+    by_label: precision, recall and F1 of each label; None if not asked for.
     """
 
     sentences: int
     scores: tuple[Score, ...]
     by_length: LengthTable | None = None
+    by_label: LabelTable | None = None
 
     def __getitem__(self, metric: str) -> Score:
         for score in self.scores:
@@ -34,6 +37,7 @@ class Evaluation:
             "sentences": self.sentences,
             "scores": {score.name: score.json() for score in self.scores},
             "by_length": None if self.by_length is None else self.by_length.json(),
+            "by_label": None if self.by_label is None else self.by_label.json(),
         }
 
     def __str__(self) -> str:
@@ -41,8 +45,8 @@ class Evaluation:
         table = aligned([["metric", "value"], *rows]).splitlines()
         signatures = ["signature", *(score.signature for score in self.scores)]
         lines = [f"{row}  {signature}" for row, signature in zip(table, signatures, strict=True)]
-        if self.by_length is not None:
-            lines += ["", str(self.by_length)]
+        for more in (self.by_length, self.by_label):
+            lines += [] if more is None else ["", str(more)]
         return "\n".join(lines)
 
 
@@ -53,6 +57,7 @@ def evaluate(
     sources: Sequence[str] | None = None,
     *,
     boundaries: Sequence[int] = BOUNDARIES,
+    by_label: bool = False,
 ) -> Evaluation:
     """Score outputs against references.
 
@@ -62,6 +67,7 @@ def evaluate(
         metrics: names from `METRICS`.
         sources: the source texts; with them a table by their length in words is made.
         boundaries: of the table's ranges.
+        by_label: the outputs are labels; add a table of them.
 
     Raises:
         ValueError: an unknown metric, or one whose package is missing; numbers that do not match.
@@ -74,4 +80,5 @@ def evaluate(
         lengths = [len(source.split()) for source in sources]
         names = [score.name for score in scores]
         table = length_table(hypotheses, lists, lengths, names, boundaries)
-    return Evaluation(len(lists), scores, table)
+    labels = label_table(hypotheses, lists) if by_label else None
+    return Evaluation(len(lists), scores, table, labels)

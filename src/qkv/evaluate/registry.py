@@ -55,6 +55,10 @@ METRICS: dict[str, Metric] = {
     "per": Metric("qkv.evaluate.error_rates:per", False),
     "wer": Metric("qkv.evaluate.error_rates:wer", False),
     "accuracy": Metric("qkv.evaluate.error_rates:accuracy", True),
+    "token-accuracy": Metric("qkv.evaluate.labels:token_accuracy", True),
+    "f1-macro": Metric("qkv.evaluate.labels:f1_macro", True),
+    "f1-micro": Metric("qkv.evaluate.labels:f1_micro", True),
+    "f1-binary": Metric("qkv.evaluate.labels:f1_binary", True),
 }
 
 

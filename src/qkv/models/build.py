@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
 from qkv.config import ModelConfig, TransformerConfig
+from qkv.models.classifier import Classifier
 from qkv.models.hard import Hard
+from qkv.models.hierarchical import Hierarchical
 from qkv.models.luong import Luong
-from qkv.models.model import EncoderDecoder
+from qkv.models.model import Model
 from qkv.models.ntm import NTM
 from qkv.models.rnnenc import RNNenc
 from qkv.models.rnnsearch import RNNsearch
+from qkv.models.tagger import Tagger
 from qkv.models.transformer import Transformer
 
-MODELS: dict[str, Callable[[Any, int, int], EncoderDecoder]] = {
+MODELS: dict[str, type[Model]] = {
     "rnnenc": RNNenc,
     "rnnsearch": RNNsearch,
     "luong": Luong,
@@ -23,16 +23,28 @@ MODELS: dict[str, Callable[[Any, int, int], EncoderDecoder]] = {
     "ntm": NTM,
 }
 
+LABELLERS: dict[str, type[Model]] = {
+    "classifier": Classifier,
+    "hierarchical": Hierarchical,
+    "tagger": Tagger,
+}
+
 
 def build_model(
     config: ModelConfig, source_size: int, target_size: int, *, shared: bool = False
-) -> EncoderDecoder:
+) -> Model:
     """Build the model that a config names, for vocabularies of these sizes.
 
     shared: both sides have one vocabulary, so a Transformer that ties its embeddings ties all.
     """
-    model = MODELS[config.kind](config, source_size, target_size)
+    model = (MODELS | LABELLERS)[config.kind](config, source_size, target_size)
     if shared and isinstance(config, TransformerConfig) and config.tie_embeddings:
         assert isinstance(model, Transformer)
         model.share_embeddings()
     return model
+
+
+def predicts(config: ModelConfig) -> str:
+    """Return what the model of a config says of a source; see `Model.predicts`."""
+    said: str = (MODELS | LABELLERS)[config.kind].predicts
+    return said

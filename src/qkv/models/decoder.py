@@ -7,7 +7,7 @@ Greedy search, beam search and sampling need nothing else, so every model serves
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 from jaxtyping import Float, Int
 from torch import Tensor
@@ -42,6 +42,20 @@ class Step(NamedTuple):
     log_probs: Float[Tensor, "batch beams vocabulary"]
     state: State
     attention: Float[Tensor, "batch beams source"] | None
+
+
+class SearchPlan(NamedTuple):
+    """Which of the ways that give the same numbers a search takes, and why.
+
+    path: "compiled" (one call of compiled loops a step), "laid out" (torch, parameters laid out
+    for search), "model" (its own step).
+    """
+
+    path: Literal["compiled", "laid out", "model"]
+    reason: str
+
+    def __str__(self) -> str:
+        return f"search {self.path}: {self.reason}"
 
 
 class Decoder(Protocol):

@@ -60,38 +60,54 @@ class RecurrentEncoder(nn.Module):
         super().__init__()
         self.embedding = nn.Embedding(vocabulary, embedding, padding_idx=PAD)
         self.dropout = Dropout(dropout)
-        directions = 2 if bidirectional else 1
-        self.width = hidden * directions
-        widths = [embedding] + [self.width] * (layers - 1)
-        self.layers = nn.ModuleList(
-            nn.ModuleList(CELLS[cell](width, hidden, batch_first=True) for _ in range(directions))
-            for width in widths
-        )
+        self.layers = build_layers(cell, embedding, hidden, layers, bidirectional=bidirectional)
+        self.width = hidden * (2 if bidirectional else 1)
 
     def forward(
         self, source: Int[Tensor, "batch source"], lengths: Int[Tensor, " batch"]
     ) -> Annotations:
         """Return the annotations of a batch; lengths count the real tokens of each source."""
-        reverse = reversal(lengths, source.shape[1])
-        states = self.embedding(source)
-        finals, cells = [], []
-        for layer in self.layers:
-            inputs = self.dropout(states)
-            forward, *backward = layer.children()
-            passes = [read(forward, inputs, lengths)]
-            for recurrence in backward:
-                turned = read(recurrence, take(inputs, reverse), lengths)
-                passes.append(turned._replace(states=take(turned.states, reverse)))
-            states = torch.cat([one.states for one in passes], dim=-1)
-            finals.append(torch.cat([one.final for one in passes], dim=-1))
-            cells.append(torch.cat([one.cell for one in passes], dim=-1))
-        real = torch.arange(source.shape[1], device=source.device) < lengths.unsqueeze(1)
-        return Annotations(
-            states=self.dropout(states) * real.unsqueeze(-1),
-            final=torch.stack(finals),
-            cells=torch.stack(cells),
-            first_backward=passes[-1].final,
-        )
+        return read_layers(self.layers, self.embedding(source), lengths, self.dropout)
+
+
+def build_layers(
+    cell: str, inputs: int, hidden: int, layers: int, *, bidirectional: bool
+) -> nn.ModuleList:
+    """Build layers of recurrences over vectors of width `inputs`: of each one, or two."""
+    directions = 2 if bidirectional else 1
+    widths = [inputs] + [hidden * directions] * (layers - 1)
+    return nn.ModuleList(
+        nn.ModuleList(CELLS[cell](width, hidden, batch_first=True) for _ in range(directions))
+        for width in widths
+    )
+
+
+def read_layers(
+    layers: nn.ModuleList,
+    states: Float[Tensor, "batch source inputs"],
+    lengths: Int[Tensor, " batch"],
+    dropout: Dropout,
+) -> Annotations:
+    """Run the layers of `build_layers`, with dropout before each and on the last states."""
+    reverse = reversal(lengths, states.shape[1])
+    finals, cells = [], []
+    for layer in layers:
+        inputs = dropout(states)
+        forward, *backward = layer.children()
+        passes = [read(forward, inputs, lengths)]
+        for recurrence in backward:
+            turned = read(recurrence, take(inputs, reverse), lengths)
+            passes.append(turned._replace(states=take(turned.states, reverse)))
+        states = torch.cat([one.states for one in passes], dim=-1)
+        finals.append(torch.cat([one.final for one in passes], dim=-1))
+        cells.append(torch.cat([one.cell for one in passes], dim=-1))
+    real = torch.arange(states.shape[1], device=states.device) < lengths.unsqueeze(1)
+    return Annotations(
+        states=dropout(states) * real.unsqueeze(-1),
+        final=torch.stack(finals),
+        cells=torch.stack(cells),
+        first_backward=passes[-1].final,
+    )
 
 
 class Pass(NamedTuple):

@@ -1,14 +1,15 @@
-"""What every encoder-decoder is to training and to search."""
+"""What every model is to training, and every encoder-decoder to search."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Generic, NamedTuple, TypeVar
+from collections.abc import Sequence
+from typing import ClassVar, Generic, Literal, NamedTuple, TypeVar
 
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from qkv.models.decoder import Decoder, State, Step
+from qkv.models.decoder import Decoder, SearchPlan, State, Step
 from qkv.models.output import Output
 from qkv.models.products import Precision, reduced
 from qkv.nn.reinforce import Drawn
@@ -30,7 +31,22 @@ class Forced(NamedTuple):
     drawn: Drawn | None = None
 
 
-class EncoderDecoder(nn.Module, ABC, Generic[OwnState]):
+class Model(nn.Module, ABC):
+    """A model that is learned from pairs.
+
+    predicts: what it says of a source: a sequence, a label, or tags (a label a token). That
+        decides its loss, and which verbs it answers.
+    attends: whether it has an attention that can be looked at.
+    """
+
+    predicts: ClassVar[Literal["sequence", "label", "tags"]]
+    attends: bool
+
+    def learn_symbols(self, source: Sequence[str]) -> None:
+        """Take what must be known of the source vocabulary's symbols, once, before training."""
+
+
+class EncoderDecoder(Model, Generic[OwnState]):
     """p(y | x) = prod_i p(y_i | y_<i, x).
 
     Two ways through the same parameters: `force` reads a whole known target (training, scoring,
@@ -39,8 +55,10 @@ class EncoderDecoder(nn.Module, ABC, Generic[OwnState]):
     softmax, are p(y_i | y_<i, x), whatever the model summed over to get them.
     """
 
+    predicts = "sequence"
     output: Output
-    attends: bool
+    source_table: str = "encoder.embedding"
+    """Which submodule embeds the source: it is called once, with the very ids that were given."""
     longest_target: int | None = None
     """Tokens that a target may have, the end symbol counted; None: any number."""
 
@@ -72,6 +90,10 @@ class EncoderDecoder(nn.Module, ABC, Generic[OwnState]):
         copied: after the model has learned more, call it again.
         """
         return reduced(self, precision)
+
+    def search_plan(self, precision: Precision = "float32") -> SearchPlan:
+        """Say which way `ready` takes here, and why."""
+        return SearchPlan("model", f"the model's own step, {precision} products")
 
     def forward(
         self,

@@ -33,6 +33,7 @@ class NTM(RecurrentDecoder):
     """
 
     attends = False
+    source_table = "source_embedding"
 
     def __init__(self, config: NTMConfig, source_size: int, target_size: int) -> None:
         super().__init__()

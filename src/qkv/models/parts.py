@@ -83,10 +83,14 @@ def drawn_of(
 
 def build_embedding(size: int, width: int, *, tied: bool) -> nn.Embedding:
     """Build a target embedding; one tied to the output layer starts small, as do its logits."""
+    return small_embedding(size, width) if tied else nn.Embedding(size, width, padding_idx=PAD)
+
+
+def small_embedding(size: int, width: int) -> nn.Embedding:
+    """Build an embedding whose vectors have a length of about 1."""
     table = nn.Embedding(size, width, padding_idx=PAD)
-    if tied:
-        nn.init.normal_(table.weight, std=width**-0.5)
-        nn.init.zeros_(table.weight[PAD])
+    nn.init.normal_(table.weight, std=width**-0.5)
+    nn.init.zeros_(table.weight[PAD])
     return table
 
 

@@ -14,12 +14,13 @@ from torch import Tensor, nn
 from qkv.attention import Attention, LinearAttention, Mask, Rotary
 from qkv.attention.work import Need
 from qkv.config import AttentionConfig, TransformerConfig
-from qkv.models.decoder import Decoder, Step
+from qkv.models.decoder import Decoder, SearchPlan, Step
 from qkv.models.model import EncoderDecoder, Forced
 from qkv.models.output import LinearOutput
 from qkv.models.parts import fill_attention
 from qkv.models.positions import Learned, Sinusoidal, Unplaced
 from qkv.models.products import Precision
+from qkv.models.transformer_compiled import CompiledSearch
 from qkv.models.transformer_search import TransformerSearch
 from qkv.nn import KeyValueCache, MultiHeadAttention
 from qkv.nn.dropout import Dropout
@@ -182,6 +183,7 @@ class Transformer(EncoderDecoder[TransformerState]):
     """
 
     attends = True
+    source_table = "source_embedding"
 
     def __init__(self, config: TransformerConfig, source_size: int, target_size: int) -> None:
         super().__init__()
@@ -268,10 +270,24 @@ class Transformer(EncoderDecoder[TransformerState]):
         return self._embed(self.source_embedding, self.source_positions, source, 0)
 
     def ready(self, precision: Precision = "float32") -> Decoder:
-        """See `EncoderDecoder.ready`; what it covers, `TransformerSearch` runs."""
-        if TransformerSearch.covers(self):
-            return TransformerSearch(self, precision)
-        return super().ready(precision)
+        """See `EncoderDecoder.ready`, and `search_plan`."""
+        path = self.search_plan(precision).path
+        if path == "compiled":
+            return CompiledSearch(self)
+        return (
+            TransformerSearch(self, precision) if path == "laid out" else super().ready(precision)
+        )
+
+    def search_plan(self, precision: Precision = "float32") -> SearchPlan:
+        """See `EncoderDecoder.search_plan`."""
+        if not TransformerSearch.covers(self):
+            found = super().search_plan(precision)
+            why = "an attention of the decoder is more than softmax over dot products"
+            return found._replace(reason=f"{found.reason}; {why}")
+        gap = CompiledSearch.gap(self, precision)
+        if gap is None:
+            return SearchPlan("compiled", "one call of compiled loops a step, float32 products")
+        return SearchPlan("laid out", f"torch, {precision} products; no compiled loops for {gap}")
 
     def step(self, tokens: Int[Tensor, "batch beams"], state: TransformerState) -> Step:
         """See `EncoderDecoder.step`."""

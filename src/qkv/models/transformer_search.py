@@ -13,158 +13,25 @@ from typing import TYPE_CHECKING, NamedTuple, Self, cast
 
 import torch
 from jaxtyping import Float, Int
-from torch import Tensor, nn
-from torch.nn import functional as F
+from torch import Tensor
 
-from qkv.attention import Attention, Mask, scores
 from qkv.models.decoder import Step
 from qkv.models.growing import Growing
 from qkv.models.products import Precision, Product
-from qkv.nn import MultiHeadAttention
+from qkv.models.transformer_source import (
+    Heads,
+    Network,
+    Places,
+    SourceReader,
+    Sublayer,
+    covers,
+    normed,
+    projections,
+)
 
 if TYPE_CHECKING:
     from qkv.models.output import LinearOutput
-    from qkv.models.transformer import (
-        DecoderLayer,
-        EncoderLayer,
-        FeedForward,
-        Residual,
-        Transformer,
-    )
-
-_PLACES = 256  # positions whose vectors are computed once
-
-
-def covers(layer: MultiHeadAttention) -> bool:
-    """Whether an attention is what this file computes: softmax over (scaled) dot products."""
-    attention = layer.attention
-    return (
-        isinstance(attention, Attention)
-        and type(attention.score) in (scores.Dot, scores.ScaledDot)
-        and attention.normalizer.name == "softmax"
-        and attention.bias is None
-        and attention.reweighter is None
-        and attention.local is None
-        and attention.rotary is None
-        and layer.kv_heads == layer.heads
-    )
-
-
-class Heads(NamedTuple):
-    """How a layer's vectors are split, and what its energies are multiplied by."""
-
-    number: int
-    width: int
-    scale: float
-
-    @staticmethod
-    def of(layer: MultiHeadAttention) -> Heads:
-        """Read them off a layer that is covered."""
-        score = cast("scores.ScaledDot", cast("Attention", layer.attention).score)
-        return Heads(layer.heads, layer.head_dim, score.scale(layer.head_dim))
-
-    def split(
-        self, rows: Float[Tensor, "rows width"], batch: int
-    ) -> Float[Tensor, "batch heads queries w"]:
-        """Rows of one batch item after those of another one, into its queries, head by head."""
-        return rows.view(batch, -1, self.number, self.width).transpose(1, 2)
-
-    def read(
-        self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None
-    ) -> Float[Tensor, "rows width"]:
-        """Return the contexts, heads side by side."""
-        context = F.scaled_dot_product_attention(
-            query, key, value, attn_mask=mask, scale=self.scale
-        )
-        return context.transpose(1, 2).reshape(-1, self.number * self.width)
-
-    def read_and_tell(
-        self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None
-    ) -> tuple[Float[Tensor, "rows width"], Float[Tensor, "batch heads queries source"]]:
-        """Return the contexts and the weights."""
-        energies = (query * self.scale) @ key.transpose(-1, -2)
-        weights = (energies if mask is None else energies + mask).softmax(-1)
-        context = (weights @ value).transpose(1, 2).reshape(-1, self.number * self.width)
-        return context, weights
-
-
-class Sublayer(NamedTuple):
-    """The residual connection around a sub-layer; see `Residual`."""
-
-    norm: nn.LayerNorm
-    before: bool
-
-    @staticmethod
-    def of(residual: Residual) -> Sublayer:
-        """Read it off a layer."""
-        return Sublayer(residual.norm, residual.before)
-
-    def open(self, rows: Float[Tensor, "rows width"]) -> Float[Tensor, "rows width"]:
-        """Return what the sub-layer reads."""
-        return normed(self.norm, rows) if self.before else rows
-
-    def close(
-        self, rows: Float[Tensor, "rows width"], written: Float[Tensor, "rows width"]
-    ) -> Float[Tensor, "rows width"]:
-        """Add what it wrote."""
-        summed = rows + written
-        return summed if self.before else normed(self.norm, summed)
-
-
-class Network(NamedTuple):
-    """W_2 relu(W_1 x), inside its residual connection."""
-
-    around: Sublayer
-    first: Product
-    second: Product
-
-    @staticmethod
-    def of(residual: Residual, network: FeedForward, precision: Precision) -> Network:
-        """Lay out the two products."""
-        first, _, _, second = network
-        return Network(
-            Sublayer.of(residual),
-            Product.of([cast("nn.Linear", first)], precision),
-            Product.of([cast("nn.Linear", second)], precision),
-        )
-
-    def __call__(self, rows: Float[Tensor, "rows width"]) -> Float[Tensor, "rows width"]:
-        """Return the next layer's inputs."""
-        hidden = self.first(self.around.open(rows)).relu_()
-        return self.around.close(rows, self.second(hidden))
-
-
-class Reader(NamedTuple):
-    """A layer of the encoder."""
-
-    around: Sublayer
-    heads: Heads
-    inputs: Product
-    outputs: Product
-    network: Network
-
-    @staticmethod
-    def of(layer: EncoderLayer, precision: Precision) -> Reader:
-        """Lay out a layer that is covered."""
-        attention = layer.attention
-        return Reader(
-            Sublayer.of(layer.around_attention),
-            Heads.of(attention),
-            Product.of(projections(attention), precision),
-            Product.of([attention.project_context], precision),
-            Network.of(layer.around_feedforward, layer.feedforward, precision),
-        )
-
-    def __call__(
-        self, rows: Float[Tensor, "rows width"], batch: int, mask: Tensor | None
-    ) -> Float[Tensor, "rows width"]:
-        """Return the next layer's inputs."""
-        together = self.inputs(self.around.open(rows))
-        query, key, value = (
-            self.heads.split(part.contiguous(), batch) for part in together.chunk(3, dim=1)
-        )
-        context = self.heads.read(query, key, value, mask)
-        return self.network(self.around.close(rows, self.outputs(context)))
+    from qkv.models.transformer import DecoderLayer, Transformer
 
 
 class Writer(NamedTuple):
@@ -260,27 +127,11 @@ class TransformerSearch:
 
     def __init__(self, model: Transformer, precision: Precision) -> None:
         self.model = model
-        encoder = cast("list[EncoderLayer]", list(model.encoder))
         decoder = cast("list[DecoderLayer]", list(model.decoder))
-        self.readers = (
-            [Reader.of(layer, precision) for layer in encoder]
-            if all(covers(layer.attention) for layer in encoder)
-            else None
-        )
+        self.source = SourceReader(model, precision)
         self.writers = [Writer.of(layer, precision) for layer in decoder]
-        self.memory = Product.of(
-            [
-                projection
-                for layer in decoder
-                for projection in projections(layer.cross_attention)[1:]
-            ],
-            precision,
-        )
         self.output = Product.of([cast("LinearOutput", model.output).project], precision)
-        known = min(_PLACES, model.longest_target or _PLACES)
-        width = model.target_embedding.embedding_dim
-        self.zero = model.target_embedding.weight.detach().new_zeros(1, known, width)
-        self.places = model.target_positions(self.zero, 0)[0].detach()
+        self.places = Places(model)
 
     @staticmethod
     def covers(model: Transformer) -> bool:
@@ -295,17 +146,11 @@ class TransformerSearch:
         self, source: Int[Tensor, "batch source"], lengths: Int[Tensor, " batch"]
     ) -> SearchState:
         """See `Decoder.start`."""
-        batch, longest = source.shape
-        heads = self.writers[0].cross_heads
-        mask = _padding(lengths, longest, self.memory.weight.dtype)
-        states = self._encode(source, lengths, mask)
-        memory = self.memory(states).view(
-            batch, longest, len(self.writers), 2, heads.number, heads.width
-        )
         heads = self.writers[0].heads
+        memory, mask = self.source(source, lengths)
         return SearchState(
-            past=Growing((len(self.writers), batch, 2, heads.number, heads.width)),
-            source=memory.permute(2, 3, 0, 4, 1, 5).contiguous(),
+            past=Growing((len(self.writers), len(source), 2, heads.number, heads.width)),
+            source=memory,
             mask=mask,
             beams=1,
         )
@@ -316,9 +161,9 @@ class TransformerSearch:
         model = self.model
         table = model.target_embedding.weight
         states = torch.add(
-            self._place(state.past.length), table[tokens.flatten()], alpha=model.scale
+            self.places.at(state.past.length), table[tokens.flatten()], alpha=model.scale
         )
-        past, keys = state.past.grown(self.memory.bias)
+        past, keys = state.past.grown(self.output.bias)
         attention = None
         for index, layer in enumerate(self.writers):
             states = layer.continue_past(states, keys[:, index])
@@ -331,42 +176,3 @@ class TransformerSearch:
         log_probs = logits.log_softmax(-1, dtype=states.dtype)
         after = SearchState(past, state.source, state.mask, tokens.shape[1])
         return Step(log_probs, after, attention)
-
-    def _encode(
-        self, source: Tensor, lengths: Tensor, mask: Tensor | None
-    ) -> Float[Tensor, "rows width"]:
-        """Return the source's states, sentence after sentence."""
-        if self.readers is None:
-            return self.model.encode(source, Mask.lengths(lengths)).flatten(0, 1)
-        states = self.model.embed_source(source).flatten(0, 1)
-        for layer in self.readers:
-            states = layer(states, len(source), mask)
-        return normed(self.model.encoder_norm, states)
-
-    def _place(self, position: int) -> Float[Tensor, " width"]:
-        if position < len(self.places):
-            return self.places[position]
-        placed: Tensor = self.model.target_positions(self.zero[:, :1], position)
-        return placed[0, 0]
-
-
-def projections(layer: MultiHeadAttention) -> list[nn.Linear]:
-    """The layers of queries, keys and values."""
-    return [layer.project_query, layer.project_key, layer.project_value]
-
-
-def normed(norm: nn.Module, rows: Float[Tensor, "rows width"]) -> Float[Tensor, "rows width"]:
-    """Normalise, without what calling a module costs."""
-    if not isinstance(norm, nn.LayerNorm):
-        return rows
-    return torch.layer_norm(rows, norm.normalized_shape, norm.weight, norm.bias, norm.eps)
-
-
-def _padding(
-    lengths: Int[Tensor, " batch"], longest: int, dtype: torch.dtype
-) -> Float[Tensor, "batch 1 1 source"] | None:
-    real = torch.arange(longest, device=lengths.device) < lengths.unsqueeze(1)
-    if bool(real.all()):
-        return None
-    mask = torch.zeros(real.shape, dtype=dtype, device=real.device)
-    return mask.masked_fill(~real, -torch.inf)[:, None, None]

@@ -224,7 +224,9 @@ class MultiHeadAttention(nn.Module):
         check_pairs(key, value)
         key, value = empty(key, value, hidden)
         split = self._split(self.project_key(key), self.kv_heads)
-        places = torch.arange(start, start + key.shape[-2], device=key.device)
+        places = None  # from 0 on
+        if start:
+            places = torch.arange(start, start + key.shape[-2], device=key.device)
         prepared = self.attention.prepare_rows(split, places)
         return KeyValueCache(
             prepared, self._split(self.project_value(value), self.kv_heads), hidden

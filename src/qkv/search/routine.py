@@ -168,10 +168,16 @@ def _advance(
         covered = None if covered is None else covered[kept]
     totals = totals.masked_fill(tokens == EOS, -torch.inf)
     # Copying a state may be dear (a key-value cache); greedy search and sampling rarely need it.
-    everyone = torch.arange(live.tokens.shape[1], device=beams.device).expand_as(live.tokens)
-    if len(kept) > 0 and not torch.equal(beams, everyone):
+    if len(kept) > 0 and not _same(live.tokens, beams):
         state = state.select(kept, beams)
     return Live(sentences, tokens, totals, covered), state
+
+
+def _same(tokens: Int[Tensor, "batch parents"], beams: Int[Tensor, "kept beams"]) -> bool:
+    """Whether each hypothesis continues itself, and none has left."""
+    if tokens.shape != beams.shape or tokens.shape[1] == 1:
+        return tokens.shape == beams.shape
+    return torch.equal(beams, torch.arange(tokens.shape[1], device=beams.device).expand_as(beams))
 
 
 def _collect(

@@ -75,6 +75,8 @@ class Beam:
         # The best of each hypothesis contain the best of all, and the sums stay small enough to
         # take in double precision: five times faster than one topk over doubles.
         best, tokens = largest(log_probs, min(self.width, log_probs.shape[-1]))
+        if self.width == log_probs.shape[1] == 1:
+            return Picked(torch.zeros_like(tokens[..., 0]), tokens[..., 0], totals + best[..., 0])
         candidates = (totals.unsqueeze(-1) + best).flatten(1)
         picked, index = candidates.topk(min(self.width, candidates.shape[-1]))
         beams = index.div(best.shape[-1], rounding_mode="floor")

@@ -111,5 +111,6 @@ class Reporter:
             self.bar.update(max(0.0, share - self.bar.n))
         elif self.speaks and time.monotonic() - self.last > self.seconds:
             self.last = time.monotonic()
-            remaining = elapsed * (1 - share) / max(share, 1e-9)
-            self.say(f"{share:4.0%}  {elapsed:.0f} s gone, {remaining:.0f} s to go  {facts}")
+            # Of less than a hundredth nobody can tell how long the rest takes.
+            to_go = f", {elapsed * (1 - share) / share:.0f} s to go" if share >= 0.01 else ""
+            self.say(f"{share:4.0%}  {elapsed:.0f} s gone{to_go}  {facts}")

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from qkv.config import Config
 from qkv.files import locked
@@ -18,8 +20,16 @@ from qkv.training.task import load_task
 from qkv.training.trainer import Trainer
 
 
-def train(config: Config, path: Path, *, quiet: bool = False) -> dict[str, Any]:
+def train(
+    config: Config,
+    path: Path,
+    *,
+    quiet: bool = False,
+    prepare: Callable[[nn.Module], None] = lambda _model: None,
+) -> dict[str, Any]:
     """Fit the model of a config and leave a run folder; a killed run goes on where it was.
+
+    prepare: called with the new model, before its first update: to fix a part of it, say.
 
     Returns: the last record: the step, which weights were kept, and their dev metric.
 
@@ -40,6 +50,7 @@ def train(config: Config, path: Path, *, quiet: bool = False) -> dict[str, Any]:
             folder.open(config)
         group.wait()
         trainer = Trainer(config, folder, load_task(config, folder, group, reporter), group)
+        prepare(trainer.model)
         size = sum(parameter.numel() for parameter in trainer.model.parameters())
         reporter.say(f"{config.model.kind}: {size:,} parameters on {group.device}")
         if trainer.resume():

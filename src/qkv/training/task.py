@@ -9,9 +9,11 @@ from qkv.config import Config
 from qkv.data import Examples, encode_pairs, load_pairs
 from qkv.data.pairs import Pair
 from qkv.folder import RunFolder
+from qkv.models.build import predicts
 from qkv.text import Side
 from qkv.training.distributed import Processes
 from qkv.training.guided import linked_pairs
+from qkv.training.labels import check_config, check_labels, describe_labels
 from qkv.training.log import Reporter
 
 
@@ -44,6 +46,9 @@ def load_task(config: Config, folder: RunFolder, group: Processes, reporter: Rep
     Raises:
         ValueError: the data is missing, malformed, or too small.
     """
+    labels = predicts(config.model)
+    if labels != "sequence":
+        check_config(config, labels)
     train, dev = load_pairs(config.data, "train"), load_pairs(config.data, "dev")
     reporter.say(f"train: {train.report}")
     reporter.say(f"dev: {dev.report}")
@@ -71,4 +76,8 @@ def load_task(config: Config, folder: RunFolder, group: Processes, reporter: Rep
         f"training on {examples}; vocabularies: {len(source.vocabulary):,} and "
         f"{len(target.vocabulary):,} symbols"
     )
-    return Task(source, target, examples, encode_pairs(dev.pairs, source, target), dev.pairs)
+    task = Task(source, target, examples, encode_pairs(dev.pairs, source, target), dev.pairs)
+    if labels != "sequence":
+        check_labels(task, labels)
+        reporter.say(describe_labels(task))
+    return task

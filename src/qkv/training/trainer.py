@@ -18,13 +18,13 @@ from qkv.data.randomness import generator
 from qkv.evaluate import METRICS
 from qkv.folder import RunFolder
 from qkv.models.build import build_model
-from qkv.models.model import EncoderDecoder
+from qkv.models.model import Model
 from qkv.models.weights import load_parameters, parameters_of, save_tensors
 from qkv.training import validate
 from qkv.training.checkpoint import Parts, Progress, load_checkpoint, save_checkpoint
 from qkv.training.distributed import Processes
 from qkv.training.estimator import build_estimator
-from qkv.training.loss import SequenceLoss
+from qkv.training.objective import objective_of
 from qkv.training.optimizers import build_optimizer, learning_rate
 from qkv.training.precision import autocast, products
 from qkv.training.snapshots import Snapshots, average
@@ -42,14 +42,16 @@ class Trainer:
                 "training.precision = 'float16' needs a GPU; on a CPU use float32 or bfloat16"
             )
         torch.manual_seed(self.settings.seed)
-        self.model: EncoderDecoder = build_model(
+        self.model: Model = build_model(
             config.model,
             len(task.source.vocabulary),
             len(task.target.vocabulary),
             shared=config.text.shared,
         ).to(group.device)
+        self.model.learn_symbols(task.source.vocabulary.symbols)
         estimator = build_estimator(self.model, self.settings.reinforce).to(group.device)
-        loss = SequenceLoss(
+        objective = objective_of(self.model)
+        loss = objective.loss(
             self.model, self.settings.label_smoothing, estimator, self.settings.guided
         )
         self.parts = Parts(
@@ -59,7 +61,7 @@ class Trainer:
             torch.amp.GradScaler(enabled=self.settings.precision == "float16"),
         )
         self.loss: nn.Module = DistributedDataParallel(loss) if group.count > 1 else loss
-        self.target_lengths = task.train.lengths[:, 1]
+        self.counts = objective.counts(task.train)
         self.plan = BatchPlan(task.train.lengths, config.data.tokens_per_batch, self.settings.seed)
         self.order: tuple[int, list[list[int]]] = (-1, [])
         self.snapshots = Snapshots(folder.snapshots, last=self.settings.average)
@@ -117,7 +119,7 @@ class Trainer:
         # A pure function of (seed, update, process): a resumed run needs no saved random state.
         random = generator(settings.seed, "update", place.step, self.group.rank)
         torch.manual_seed(int(random.integers(2**63)))
-        tokens = sum(int(self.target_lengths[rows].sum()) for rows in group)
+        tokens = sum(int(self.counts[rows].sum()) for rows in group)
         self.loss.train()
         parts.optimizer.zero_grad(set_to_none=True)
         nll = 0.0

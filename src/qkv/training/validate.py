@@ -11,15 +11,12 @@ from qkv.config import Config
 from qkv.data import Examples, collate, sorted_batches
 from qkv.data.pairs import Pair
 from qkv.evaluate import evaluate
-from qkv.models.model import EncoderDecoder
-from qkv.search.translate import translate
-from qkv.training.loss import SequenceLoss
+from qkv.models.model import Model
+from qkv.training.objective import objective_of
 from qkv.training.task import Task
 
 
-def measure(
-    model: EncoderDecoder, task: Task, config: Config, device: torch.device
-) -> dict[str, float]:
+def measure(model: Model, task: Task, config: Config, device: torch.device) -> dict[str, float]:
     """Return the dev loss (nats a token) and perplexity, and the metric that the config asks for.
 
     The metric is computed by the same function as `qkv evaluate`, on detokenised text.
@@ -33,29 +30,30 @@ def measure(
 
 
 def cross_entropy(
-    model: EncoderDecoder, examples: Examples, tokens_per_batch: int, device: torch.device
+    model: Model, examples: Examples, tokens_per_batch: int, device: torch.device
 ) -> float:
-    """Return the mean -log p of a target token (end symbols included), in nats.
+    """Return the mean -log p of a target token (end symbols included) or a label, in nats.
 
     The model is in eval mode.
     """
+    objective = objective_of(model)
+    counts = objective.counts(examples)
     with torch.inference_mode():
-        loss = SequenceLoss(model, 0.0)
+        loss = objective.loss(model, 0.0)
         total, tokens = 0.0, 0
         for rows in sorted_batches(examples.lengths, tokens_per_batch):
             batch = collate(examples, rows).to(device)
             _, plain = loss(batch.source, batch.source_lengths, batch.target_in, batch.target_out)
             total += float(plain)
-            tokens += int(batch.target_lengths.sum())
+            tokens += int(counts[rows].sum())
     return total / tokens
 
 
-def score(model: EncoderDecoder, task: Task, pairs: Sequence[Pair], config: Config) -> float:
-    """Translate some pairs' sources and return the config's metric."""
-    found = translate(
-        model, task.source, task.target, [pair.source for pair in pairs], config.search
-    )
-    hypotheses = [translations[0].text for translations in found]
+def score(model: Model, task: Task, pairs: Sequence[Pair], config: Config) -> float:
+    """Ask the model about some pairs' sources and return the config's metric."""
+    sources = [pair.source for pair in pairs]
+    sides = (task.source, task.target)
+    hypotheses = objective_of(model).outputs(model, sides, sources, config.search)
     references = [list(pair.references) for pair in pairs]
     metric = config.training.metric
     return evaluate(hypotheses, references, [metric])[metric].value

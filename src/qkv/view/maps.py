@@ -21,6 +21,7 @@ KINDS = (
     "decoder self-attention",
     "self-attention",
     "cross-attention",
+    "saliency",
 )
 _AXES = "[layers, heads, targets, sources]"
 

@@ -11,6 +11,7 @@ import hashlib
 import os
 from functools import cache
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -93,17 +94,19 @@ def gradients(
 _Task = ctypes.c_int64 * SLOTS
 
 
-@cache
 def _entry(name: str, dtype: torch.dtype) -> Any:
+    return entry("qkv.attention.kernels.additive.entries", f"{name}_{_BITS[dtype]}")
+
+
+@cache
+def entry(module: str, name: str) -> Any:
     """The compiled function; what it compiles to goes to a cache of ours, nobody else's moves."""
     config: Any = import_module("numba.core.config")
     home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     before = config.CACHE_DIR
-    config.CACHE_DIR = str(Path(home) / "qkv" / "numba" / _version())
+    config.CACHE_DIR = str(Path(home) / "qkv" / "numba" / _version(module))
     try:
-        function = getattr(
-            import_module("qkv.attention.kernels.additive.entries"), f"{name}_{_BITS[dtype]}"
-        )
+        function = getattr(import_module(module), name)
         compiled = import_module("numba").cfunc("void(int64)", cache=True)(function)
     finally:
         config.CACHE_DIR = before
@@ -111,9 +114,12 @@ def _entry(name: str, dtype: torch.dtype) -> Any:
 
 
 @cache
-def _version() -> str:
+def _version(module: str) -> str:
     """A name for this text of the loops: numba looks at one file of them alone."""
-    texts = sorted(Path(__file__).parent.glob("*.py"))
+    found = find_spec(module)  # unread: what is read is compiled to where the cache is then
+    assert found is not None and found.origin is not None
+    folders = {Path(__file__).parent, Path(found.origin).parent}
+    texts = sorted(text for folder in folders for text in folder.glob("*.py"))
     return hashlib.sha256(b"".join(text.read_bytes() for text in texts)).hexdigest()[:16]
 
 

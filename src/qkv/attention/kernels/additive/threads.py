@@ -49,19 +49,45 @@ def share(task: Any, address: int, threads: int) -> None:
 
 
 @cache
+def team() -> tuple[int, int, int] | None:
+    """Addresses of what a thread asks: its number, how many there are, and to wait for all.
+
+    None where threads are Python's: those are no team.
+    """
+    library = _library()
+    if library is None:
+        return None
+    names = "omp_get_thread_num", "omp_get_num_threads", "GOMP_barrier"
+    number, size, barrier = (
+        ctypes.cast(getattr(library, name), ctypes.c_void_p).value or 0 for name in names
+    )
+    return number, size, barrier
+
+
+@cache
 def _openmp() -> Callable[[Any, int, int, int], None] | None:
     """GOMP_parallel of the library that torch has loaded; None where it is another."""
+    library = _library()
+    if library is None:
+        return None
+    parallel: Any = library.GOMP_parallel
+    parallel.argtypes = ctypes.c_void_p, ctypes.c_void_p, ctypes.c_uint, ctypes.c_uint
+    parallel.restype = None
+    found: Callable[[Any, int, int, int], None] = parallel
+    return found
+
+
+@cache
+def _library() -> ctypes.CDLL | None:
     if "OpenMP" not in torch.__config__.parallel_info():
         return None
     for path in _loaded():
         try:
-            parallel: Any = ctypes.CDLL(path).GOMP_parallel
+            library = ctypes.CDLL(path)
+            if library.GOMP_parallel and library.GOMP_barrier:
+                return library
         except (OSError, AttributeError):
             continue
-        parallel.argtypes = ctypes.c_void_p, ctypes.c_void_p, ctypes.c_uint, ctypes.c_uint
-        parallel.restype = None
-        found: Callable[[Any, int, int, int], None] = parallel
-        return found
     return None
 
 

@@ -1,0 +1,81 @@
+"""The run's model, trained again by its own config: with another seed, or fixed attention."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from qkv.config import ClassifierConfig, Config
+from qkv.explain.faithfulness.material import Attention
+from qkv.folder import RunFolder
+from qkv.models.classifier import Classifier
+from qkv.models.weights import load_parameters, load_tensors
+from qkv.run import Run
+from qkv.training.loop import train
+
+
+@dataclass(frozen=True)
+class Retrainer:
+    """Trains models of a run's config, each in a folder of its own; what is done is not redone."""
+
+    run: Run
+    folder: Path
+
+    def __call__(self, seed: int, attention: Attention) -> Classifier:
+        """See `qkv.explain.faithfulness.material.Retrain`."""
+        config = self.run.config
+        config = replace(config, training=replace(config.training, seed=seed))
+        folder = RunFolder(self.folder / f"{attention}-{seed}")
+        prepare = PREPARE[attention]
+        if not folder.weights.exists():
+            train(config, folder.path, prepare=prepare)
+        model = _model(self.run, config)
+        prepare(model)
+        load_parameters(model, load_tensors(folder.weights)[0], folder.weights)
+        return model.eval()
+
+    def build(self, seed: int, *, context: bool) -> Classifier:
+        """See `qkv.explain.faithfulness.material.Build`."""
+        config = self.run.config
+        torch.manual_seed(seed)
+        if not context:
+            assert isinstance(config.model, ClassifierConfig)
+            model = replace(config.model, encoder="projection", layers=1, heads=0, feedforward=0)
+            config = replace(config, model=model)
+        return _model(self.run, config)
+
+
+def as_it_is(model: nn.Module) -> None:
+    """Train all of it."""
+
+
+def at_equal_weights(model: nn.Module) -> None:
+    """Keep every energy at 0, and with it every weight the same."""
+    for parameter in _pooling(model).parameters():
+        nn.init.zeros_(parameter).requires_grad_(False)
+
+
+def at_random(model: nn.Module) -> None:
+    """Keep the attention at parameters drawn as a linear layer's are: U(-1/sqrt(n), 1/sqrt(n))."""
+    for parameter in _pooling(model).parameters():
+        bound = 1 / math.sqrt(parameter.shape[-1])
+        nn.init.uniform_(parameter, -bound, bound).requires_grad_(False)
+
+
+PREPARE = {"own": as_it_is, "uniform": at_equal_weights, "frozen": at_random}
+
+
+def _pooling(model: nn.Module) -> nn.Module:
+    assert isinstance(model, Classifier)
+    return model.pooling
+
+
+def _model(run: Run, config: Config) -> Classifier:
+    assert isinstance(config.model, ClassifierConfig)
+    sizes = len(run.source.vocabulary), len(run.target.vocabulary)
+    place = next(run.network.parameters()).device
+    return Classifier(config.model, *sizes).to(place)

@@ -1,0 +1,1 @@
+"""A step of search in one call of compiled loops: the extra `fast`."""

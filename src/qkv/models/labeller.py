@@ -1,0 +1,80 @@
+"""What every model of labels is to training and to those who look at it."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import NamedTuple
+
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from qkv.models.annotators import Annotator, Settings, build_annotator
+from qkv.models.model import Model
+from qkv.models.parts import small_embedding
+from qkv.text.vocabulary import SPECIALS
+
+
+class Decision(NamedTuple):
+    """What a model of labels says of a batch, and where it looked.
+
+    logits: of a text [batch, labels]; of a tagger, of each word: [batch, words, labels].
+    attention: of a text [batch, words]; of a tagger, a row a word: [batch, words, words]. Zero at
+        the pads.
+
+    A label's number is its id in the target vocabulary, less the specials.
+    """
+
+    logits: Float[Tensor, "batch *words labels"]
+    attention: Float[Tensor, "batch *words words"]
+
+
+class Labeller(Model):
+    """p(label | text), from an annotation of each word: embed, annotate, decide.
+
+    Texts are token ids without an end symbol, padded; lengths count what is real, at least 1. The
+    three steps are apart for those who ask what would be if something in between were otherwise.
+    """
+
+    attends = True
+
+    def __init__(
+        self, settings: Settings, source_size: int, target_size: int, *, embedding: int
+    ) -> None:
+        super().__init__()
+        self.labels = target_size - len(SPECIALS)
+        self.embedding = small_embedding(source_size, embedding)
+        self.encoder: Annotator = build_annotator(settings, embedding)
+
+    def embed(self, tokens: Int[Tensor, "batch words"]) -> Float[Tensor, "batch words embedding"]:
+        """Return the words' embeddings."""
+        embedded: Tensor = self.embedding(tokens)
+        return embedded
+
+    def annotate(
+        self, embedded: Float[Tensor, "batch words embedding"], lengths: Int[Tensor, " batch"]
+    ) -> Float[Tensor, "batch words width"]:
+        """Return what the encoder says of each word; zero at the pads."""
+        annotations: Tensor = self.encoder(embedded, lengths)
+        return annotations
+
+    @abstractmethod
+    def forward(
+        self, tokens: Int[Tensor, "batch words"], lengths: Int[Tensor, " batch"]
+    ) -> Decision:
+        """Read the texts and decide."""
+
+    @abstractmethod
+    def rows(
+        self, decision: Decision, lengths: Int[Tensor, " batch"]
+    ) -> Float[Tensor, "asked labels"]:
+        """Return the logits of each label that is asked for, text after text."""
+
+
+def without_end(
+    source: Int[Tensor, "batch source"], lengths: Int[Tensor, " batch"]
+) -> tuple[Int[Tensor, "batch words"], Int[Tensor, " batch"]]:
+    """Return a batch of sources without their end symbols.
+
+    In rows that are not the longest one it stays where a pad may stand, and counts as one.
+    """
+    return source[:, :-1], lengths - 1

@@ -1,0 +1,160 @@
+"""The benchmarks refuse what is not the same work, and their page is what their results say."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+import torch
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture
+def load(monkeypatch: pytest.MonkeyPatch):
+    """Import one of the benchmarks' modules, which import each other by their bare names."""
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+
+    def named(name: str) -> ModuleType:
+        return __import__(name)
+
+    return named
+
+
+def test_the_committed_page_and_charts_are_what_the_committed_results_give(load):
+    report = load("report")
+    for name, text in report.pages(report.RESULTS).items():
+        path = report.PAGE.with_name(name) if name else report.PAGE
+        assert path.read_text() == text, f"{path.name}: run python benchmarks/report.py"
+
+
+def test_a_result_says_machine_versions_date_and_in_each_row_median_and_spread(load):
+    for path in load("report").RESULTS.glob("*.json"):
+        found = json.loads(path.read_text())
+        assert {"processor", "cores", "threads", "python", "versions", "when"} <= set(
+            found["machine"]
+        )
+        for row in found["rows"]:
+            assert row["least"] <= row["median"] <= row["most"], (path.name, row)
+
+
+def test_ways_whose_outputs_differ_are_refused_and_named(load):
+    rounds = load("rounds")
+    right, wrong = torch.ones(3), torch.tensor([1.0, 1.0, 1.01])
+    rounds.agree({"first": lambda: [right], "same": lambda: [right.clone()]}, 1e-3)
+    with pytest.raises(AssertionError, match="other computes something else"):
+        rounds.agree({"first": lambda: [right], "other": lambda: [wrong]}, 1e-3)
+    with pytest.raises(AssertionError, match="fewer gives 1 outputs"):
+        rounds.agree({"first": lambda: [right, right], "fewer": lambda: [right]}, 1e-3)
+
+
+def test_models_of_another_size_and_outputs_of_another_length_are_refused(load):
+    peers = load("against_peers")
+    peers.same_size({"qkv": 100, "peer": 104})
+    with pytest.raises(ValueError, match="parameters differ"):
+        peers.same_size({"qkv": 100, "peer": 106})
+    with pytest.raises(ValueError, match="no program"):
+        peers.same_size({})
+    answer, skipped = {"shortest": 15, "longest": 15, "first": []}, []
+    assert peers.right_lengths("qkv", [[answer], [answer]], skipped) and not skipped
+    assert not peers.right_lengths("peer", [[answer], [answer | {"shortest": 14}]], skipped)
+    assert skipped == ["peer: refused, not the same work: it wrote []"]
+
+
+def test_a_program_that_ends_does_not_lose_the_others(load):
+    asking = load("asking")
+
+    class Fake:
+        def __init__(self, works: bool) -> None:
+            self.works = works
+
+        def ask(self, **request: object) -> dict:
+            if not self.works:
+                raise RuntimeError("peer ended: it said nothing")
+            return {"tokens": 6, "seconds": 2.0}
+
+        def close(self) -> None:
+            pass
+
+    programs, lost = {"peer": Fake(False), "qkv": Fake(True)}, []
+    found = asking.in_turn(programs, [{"seconds": 1}], 3, lost)
+    assert list(found) == list(programs) == ["qkv"]
+    assert lost == ["peer ended: it said nothing"]
+    assert asking.rate(found["qkv"][0], "tokens") == {"median": 3.0, "least": 3.0, "most": 3.0}
+
+
+def test_a_task_that_is_refused_does_not_lose_the_others(load, monkeypatch):
+    operators = load("operators")
+
+    def rows_of(name, backward, said, rates):
+        assert name != "window/2048", "qkv computes something else"
+        return [{"task": name}]
+
+    monkeypatch.setattr(operators, "rows_of", rows_of)
+    said = operators.argparse.Namespace(tasks=["window/2048", "causal/64"], full=True)
+    rows, skipped = operators.measured(said, {})
+    assert rows == [{"task": "causal/64"}] * 2
+    assert skipped[-1] == "window/2048: qkv computes something else"
+
+
+def test_ways_alternate_and_the_first_calls_are_not_counted(load):
+    called = []
+    ways = {name: lambda name=name: called.append(name) for name in ("a", "b")}
+    taken = load("rounds").alternate(ways, rounds=3, least=0.0, clock=lambda: float(len(called)))
+    assert called == ["a", "b"] + ["a", "b"] * 3
+    assert taken == {"a": [1.0] * 3, "b": [1.0] * 3}
+
+
+@pytest.mark.parametrize("power", [0.5, 1.0, 2.0])
+def test_the_exponent_of_a_power_of_the_length_is_found(load, power):
+    lengths = [128, 256, 512, 1024, 2048]
+    found = load("rounds").slope(lengths, [3e-6 * n**power for n in lengths])
+    # A quotient of sums of five products of logarithms, in float64: far below this.
+    torch.testing.assert_close(found, power, atol=1e-12, rtol=0.0)
+
+
+def test_the_limit_is_the_costliest_part_at_the_rate_of_the_machine(load):
+    work = load("work")
+    matrices = {"source": 70, "target": 110}
+    costs = work.of_training(matrices, 13.0, 7.0, "float32")
+    assert costs == {"products float32": 6 * (70 * 13.0 / 7.0 + 110)}
+    asked = {"batch": 2, "beam": 5, "length": 3}
+    costs = work.of_search(matrices, 13.0, asked, "bfloat16")
+    assert costs == {
+        "products bfloat16": 2 * (70 * 13.0 + 110 * 3 * 5),
+        "bytes read": (70 + 110 * 3) * 2 / 2,
+    }
+    slow_memory = {"products bfloat16": 1e9, "bytes read": 10.0}
+    assert work.limit(costs, slow_memory) == {"limit": 10.0 / 400, "bound": "bytes read"}
+    fast_memory = {"products bfloat16": 1e3, "bytes read": 1e9}
+    assert work.limit(costs, fast_memory)["bound"] == "products bfloat16"
+
+
+@pytest.mark.parametrize("name", ["speed-rnnsearch", "speed-luong", "speed-transformer"])
+def test_every_weight_matrix_is_counted_once_and_tables_of_embeddings_are_not(load, name):
+    from qkv.configfile import load_config
+    from qkv.models.build import build_model
+
+    config = load_config(ROOT / f"recipes/{name}.toml")
+    model = build_model(config.model, 101, 101, shared=True)
+    found = load("work").weights(model)
+
+    matrices = sum(p.numel() for n, p in model.named_parameters() if p.dim() > 1)
+    tables = sum(p.numel() for n, p in model.named_parameters() if "embedding" in n)
+    tied = name == "speed-transformer"  # its one table is the output layer as well
+    assert sum(found.values()) == matrices - (0 if tied else tables)
+
+
+def test_a_growth_result_has_a_column_a_length_and_the_exponent(load):
+    report = load("report")
+    curve = {
+        "task": "window", "way": "qkv", "unit": "ms", "lengths": [512, 1024], "values": [1.5, 3.0],
+        "exponent": 1.0, "limit": 0.75, "bound": "products float32",
+    }  # fmt: skip
+    table = report.growth_table({"curves": [curve]})
+    assert table.splitlines()[-1] == (
+        "| window, ms | qkv | 1.5 | 3 | 1.00 | 25% (products float32) |"
+    )
+    assert "T^1.00" in report.growth_chart({"curves": [curve]})
