@@ -3,15 +3,14 @@
     python benchmarks/alignments.py --data BIBLE --runs RUNS [--links FOLDER] [--skip-peers]
 
 RUNS has the run folders rnnsearch, luong, transformer and guided, Greek to English, as the recipes
-align-bible-*.toml make them (guided: the Transformer's with --training.guided.weight 0.3
---training.guided.shifted --model.alignment 1.0), and, for both directions, the same names with
--reverse (--data.source en --data.target grc). What is not there is left out, and said.
+align-bible-*.toml make them, and, for both directions, the same names with -reverse (--data.source
+en --data.target grc). What is not there is left out, and said.
 
 The peer is sil-thot (peers/install.py): FastAlign, HMM and Eflomal. All learn from the same text
 without gold links, except `guided`, which has those of the training verses, and where `by AER` is
 said, which picks a head by those of the development verses. The statistical aligners see the text
-of the test verses too, as they always do; the networks do not. Writes
-alignments.json beside this file.
+of the test verses too, as they always do; the networks do not. Writes alignments.json beside this
+file.
 
 --links: keep the peer's links there, and take what is there already.
 """

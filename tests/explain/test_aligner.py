@@ -144,7 +144,7 @@ def test_a_threshold_is_part_of_the_methods_name():
     assert {one.method for one in found} == {"threshold 0.2"}
     for one in found:
         assert len(one.links) == int((one.matrix >= 0.2).sum())
-    with pytest.raises(ValueError, match="a threshold is a number, as in 'threshold 0.4'"):
+    with pytest.raises(ValueError, match="a threshold is a number, as in"):
         align(run, TEXTS, TEXTS, method="threshold high")
     with pytest.raises(ValueError, match="unknown alignment method 'argmin'"):
         align(run, TEXTS, TEXTS, method="argmin")

@@ -296,7 +296,7 @@ def test_pairs_without_links_of_their_own_need_a_file(corpus: Path, tmp_path: Pa
 @pytest.mark.parametrize(
     ("model", "change", "said"),
     [
-        ("rnnenc", {}, 'guides the attention of a target'),
+        ("rnnenc", {}, "guides the attention of a target"),
         ("ntm", {}, 'model.kind = "ntm" has none'),
         ("luong", {"attention": {"normalizer": "hard"}}, "draws one position"),
         ("transformer", {"cross_attention": {"normalizer": "gumbel"}}, "draws one position"),
