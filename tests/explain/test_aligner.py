@@ -138,6 +138,18 @@ def test_alignments_of_other_words_are_not_joined():
         joined(one, other, "union")
 
 
+def test_a_threshold_is_part_of_the_methods_name():
+    run = untrained("luong")
+    found = align(run, TEXTS, TEXTS[::-1], method="threshold 0.2")
+    assert {one.method for one in found} == {"threshold 0.2"}
+    for one in found:
+        assert len(one.links) == int((one.matrix >= 0.2).sum())
+    with pytest.raises(ValueError, match="a threshold is a number, as in"):
+        align(run, TEXTS, TEXTS, method="threshold high")
+    with pytest.raises(ValueError, match="unknown alignment method 'argmin'"):
+        align(run, TEXTS, TEXTS, method="argmin")
+
+
 def test_what_cannot_be_aligned_is_refused():
     with pytest.raises(ValueError, match="RNNenc has no attention to align by"):
         align(untrained("rnnenc"), ["a"], ["a"])

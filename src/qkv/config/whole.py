@@ -53,13 +53,16 @@ class Config:
                 )
 
 
+_GUIDED = ("rnnsearch", "luong", "transformer", "hard")
+
+
 def _can_be_guided(model: AnyModelConfig, *, shifted: bool) -> None:
     """Refuse to guide attention that is not there, that draws, or that knows too little."""
-    if model.kind in ("rnnenc", "ntm", "classifier", "tagger"):
+    if model.kind not in _GUIDED:
         raise ValueError(
             "training.guided.weight guides the attention of a target on its source, and "
-            f'model.kind = "{model.kind}" has none; '
-            'leave it out, or take model.kind = "rnnsearch", "luong" or "transformer"'
+            f'model.kind = "{model.kind}" has none; leave it out, or take one of '
+            f"{', '.join(_GUIDED)}"
         )
     if shifted and model.kind == "rnnsearch":
         raise ValueError(

@@ -11,6 +11,7 @@ from qkv.config import Config
 from qkv.data import Examples, collate, sorted_batches
 from qkv.explain.alignment import Alignment, Link
 from qkv.explain.heads import across
+from qkv.explain.linkers import Linker
 from qkv.explain.readings import Looked, Reading
 from qkv.explain.symmetrize import symmetrizer
 from qkv.explain.words import align_words
@@ -62,7 +63,7 @@ def align(
         attention: which attention is read: model, mean, max, a layer, or layer.head, each with
             +shift or without (see `Reading`), or auto: that which does best on the dev data of
             the run's config (see `best_reading`).
-        method: how links are picked (see `align_words`).
+        method: how links are picked (see `align_words`), a threshold as "threshold 0.4".
         reverse: a model of the other direction, whose links are joined with those of the first.
         reverse_attention: what is read of that one; None: the same.
         symmetrize: how they are joined (see `SYMMETRIZERS`).
@@ -118,9 +119,15 @@ def _mask(alignment: Alignment) -> torch.Tensor:
 def _one_way(
     run: Trained, sources: Sequence[str], targets: Sequence[str], attention: str, method: str
 ) -> list[Alignment]:
-    reading = Reading(attention)
+    reading, linker = Reading(attention), Linker.named(method)
     return [
-        align_words(reading.rows(looked), looked.source, looked.target, method=method)
+        align_words(
+            reading.rows(looked),
+            looked.source,
+            looked.target,
+            method=linker.method,
+            threshold=linker.threshold,
+        )
         for looked in look(run, sources, targets)
     ]
 

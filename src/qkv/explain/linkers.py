@@ -72,6 +72,20 @@ class Linker:
     def __str__(self) -> str:
         return f"{self.method} {self.threshold}" if self.method == "threshold" else self.method
 
+    @classmethod
+    def named(cls, name: str) -> Linker:
+        """Return the linker that prints like this: argmax, or threshold 0.4.
+
+        Raises:
+            ValueError: there is none.
+        """
+        method, _, threshold = name.partition(" ")
+        if threshold and not threshold.replace(".", "", 1).isdecimal():
+            raise ValueError(
+                f"alignment method {name!r}: a threshold is a number, as in 'threshold 0.4'"
+            )
+        return cls(method, float(threshold or 0.5))
+
     def links(self, matrix: Matrix) -> Links:
         """Return which pairs are linked."""
         return LINKERS[self.method](matrix, self.threshold)
