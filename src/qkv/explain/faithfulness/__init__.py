@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from qkv.explain.faithfulness.finding import Estimate, Finding
-    from qkv.explain.faithfulness.material import Material, Settings
+    from qkv.explain.faithfulness.material import Material
+    from qkv.explain.faithfulness.settings import Settings
     from qkv.explain.faithfulness.subject import Subject
     from qkv.explain.faithfulness.verdict import Verdict
 
@@ -20,7 +21,7 @@ _EXPORTS = {
     "Estimate": "finding",
     "Finding": "finding",
     "Material": "material",
-    "Settings": "material",
+    "Settings": "settings",
     "Subject": "subject",
     "Verdict": "verdict",
 }

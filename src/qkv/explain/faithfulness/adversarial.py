@@ -28,7 +28,8 @@ from qkv.explain.faithfulness.finding import (
     by_sharpness,
     estimate,
 )
-from qkv.explain.faithfulness.material import Material, Settings, Tell
+from qkv.explain.faithfulness.material import Material, Tell
+from qkv.explain.faithfulness.settings import Settings
 from qkv.explain.faithfulness.subject import Batch, Explained, Floats, Subject, softmax
 
 PENALTY, SPREAD, RATE = 500.0, 3.0, 0.01
