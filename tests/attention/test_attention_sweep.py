@@ -71,6 +71,7 @@ def covers(
         and (row.devices is None or "cpu" in row.devices)
         and (not row.tiles or case in SPARSE or (case in BANDS and score.family == "dot"))
         and (row.families is None or score.family in row.families)
+        and (row.biases or bias is None)
         and (row.learns_bias or bias is None or not bias.requires_grad)
     )
 

@@ -58,8 +58,8 @@ def test_the_fixture_tells_tokenizers_and_references_apart():
 
 
 def test_a_perfect_output_scores_100_and_an_error_rate_0():
-    texts = ["a b c d e", "f g h i"]
     for name, metric in METRICS.items():
+        texts = ["no", "yes"] if name == "f1-binary" else ["a b c d e", "f g h i"]
         best = 100.0 if metric.bigger_is_better else 0.0
         assert_close(metric.load()(texts, texts).value, best, rtol=1e-12, atol=0, msg=name)
 

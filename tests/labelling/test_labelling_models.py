@@ -241,11 +241,14 @@ def test_a_vocabulary_without_any_end_of_a_sentence_is_refused():
         model.learn_symbols(["a", "b"])
 
 
-@every_kind
-def test_attention_with_the_additive_score_is_uniform_before_training(kind):
+@pytest.mark.parametrize("kind", ["classifier", "hierarchical"])
+def test_all_of_a_pooling_learns_from_the_first_update(kind):
     model = build_model(KINDS[kind](attention=AttentionConfig(), **SIZES), SOURCE, LABELS + 4)
-    attention = model.eval()(*texts([4, 4])).attention
-    assert_close(attention, torch.full_like(attention, 0.25))
+    torch.logsumexp(model(*texts([4, 4])).logits, -1).sum().backward()
+    named = model.named_parameters()  # of one sentence there is nothing to choose among sentences
+    pooling = [pair for pair in named if "pooling" in pair[0] and "sentence" not in pair[0]]
+    assert len(pooling) == 4  # the query, W, U and v
+    assert not [name for name, one in pooling if not one.grad.any()]
 
 
 def test_the_end_symbol_of_a_batch_is_not_read():

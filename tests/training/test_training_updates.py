@@ -58,7 +58,7 @@ def test_every_example_is_read_once_an_epoch_the_last_batch_included(corpus: Pat
     while trainer.progress.epoch == 0:
         trainer.update()
     assert trainer.progress.step == -(-len(batches) // 5)
-    assert trainer.progress.tokens == int(trainer.target_lengths.sum())
+    assert trainer.progress.tokens == int(trainer.counts.sum())
 
 
 def test_the_order_of_the_data_is_a_pure_function_of_seed_and_epoch(corpus: Path, tmp_path: Path):

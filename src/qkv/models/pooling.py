@@ -7,6 +7,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from qkv.attention import Mask
+from qkv.attention.scores.score import AdditiveScore
 from qkv.config import AttentionConfig
 from qkv.models.parts import build_attention
 
@@ -15,7 +16,9 @@ class Pooling(nn.Module):
     """c = sum_j alpha_j h_j,   alpha = normalize(score(u, h_j)),   u learned.
 
     With the additive score, v tanh(W u + U h_j), W u is the bias b of the paper's equation 5 and v
-    its context vector. It starts with v = 0, so that attention is uniform before training.
+    its context vector, which starts at random, as in the paper: at v = 0, where a decoder's additive
+    score starts, W and U have no gradient, and a text that can be judged without attention never
+    gives them one.
 
     Parameters: u [width], and those of the attention.
 
@@ -26,6 +29,8 @@ class Pooling(nn.Module):
         super().__init__()
         self.query = nn.Parameter(torch.randn(width) * width**-0.5)
         self.attention = build_attention(config, width, width)
+        if isinstance(self.attention.score, AdditiveScore):
+            nn.init.normal_(self.attention.score.v, std=self.attention.score.v.numel() ** -0.5)
 
     def forward(
         self, annotations: Float[Tensor, "batch words width"], lengths: Int[Tensor, " batch"]
