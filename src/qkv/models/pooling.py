@@ -16,9 +16,9 @@ class Pooling(nn.Module):
     """c = sum_j alpha_j h_j,   alpha = normalize(score(u, h_j)),   u learned.
 
     With the additive score, v tanh(W u + U h_j), W u is the bias b of the paper's equation 5 and v
-    its context vector, which starts at random, as in the paper: at v = 0, where a decoder's additive
-    score starts, W and U have no gradient, and a text that can be judged without attention never
-    gives them one.
+    its context vector, which starts at random, as in the paper. A decoder's additive score starts
+    at v = 0, where W and U have no gradient; a text that can be judged without attention would
+    hardly give them one.
 
     Parameters: u [width], and those of the attention.
 
