@@ -96,10 +96,9 @@ def test_everything_equals_the_equation_written_as_loops(name, case, dtype, kern
     mask, rule = CASES[case]
     for need, biased in itertools.product(NEEDS, [False, True]):
         slots = {"score": score, "mask": mask, "bias": bias if biased else None}
-        if not covers(kernel, score, need, case=case):
-            with pytest.raises(
-                ValueError, match=f"kernel '{kernel}' cannot do (score|need|what|tensors)"
-            ):
+        if not covers(kernel, score, need, slots["bias"], case=case):
+            part = "(score|need|what|tensors|a bias)"
+            with pytest.raises(ValueError, match=f"kernel '{kernel}' cannot do {part}"):
                 qkv.attend(query, key, value, **slots, need=need, kernel=kernel)
             continue
 
