@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from qkv.config import AttentionConfig, TransformerConfig
 from qkv.exports.format import Format
 from qkv.models.positions import Learned, sinusoids
-from qkv.models.transformer import DecoderLayer, EncoderLayer, FeedForward, Transformer
+from qkv.models.transformer import Transformer
+from qkv.models.transformer_layers import DecoderLayer, EncoderLayer, FeedForward
 from qkv.nn import MultiHeadAttention
 from qkv.run import Run
 from qkv.text import SPECIALS

@@ -29,6 +29,11 @@ class Classification:
     attention: Float[Tensor, " words"]
 
     @property
+    def text(self) -> str:
+        """The label, as the references write it."""
+        return self.label
+
+    @property
     def probability(self) -> float:
         """How probable the label is."""
         return self.probabilities[self.label]

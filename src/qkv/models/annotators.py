@@ -15,7 +15,7 @@ from qkv.config import TransformerConfig
 from qkv.config.labellers import ENCODERS
 from qkv.models.encoders import build_layers, read_layers
 from qkv.models.positions import Sinusoidal
-from qkv.models.transformer import EncoderLayer
+from qkv.models.transformer_layers import EncoderLayer
 from qkv.nn.dropout import Dropout
 
 

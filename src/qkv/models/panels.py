@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from jaxtyping import Float, Int
 
     from qkv.models.output import LinearOutput
-    from qkv.models.transformer import DecoderLayer, Transformer
+    from qkv.models.transformer import Transformer
+    from qkv.models.transformer_layers import DecoderLayer
 
 
 class Table(NamedTuple):

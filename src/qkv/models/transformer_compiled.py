@@ -28,7 +28,8 @@ from qkv.models.transformer_source import Heads, Places, SourceReader
 
 if TYPE_CHECKING:
     from qkv.models.products import Precision
-    from qkv.models.transformer import DecoderLayer, Transformer
+    from qkv.models.transformer import Transformer
+    from qkv.models.transformer_layers import DecoderLayer
 
 _SHARED = 24  # hypotheses up to which threads share columns
 _CHUNK = 32  # hypotheses that a thread takes through all layers

@@ -31,7 +31,8 @@ from qkv.models.transformer_source import (
 
 if TYPE_CHECKING:
     from qkv.models.output import LinearOutput
-    from qkv.models.transformer import DecoderLayer, Transformer
+    from qkv.models.transformer import Transformer
+    from qkv.models.transformer_layers import DecoderLayer
 
 
 class Writer(NamedTuple):

@@ -17,12 +17,12 @@ from qkv.models.products import Precision, Product
 from qkv.nn import MultiHeadAttention
 
 if TYPE_CHECKING:
-    from qkv.models.transformer import (
+    from qkv.models.transformer import Transformer
+    from qkv.models.transformer_layers import (
         DecoderLayer,
         EncoderLayer,
         FeedForward,
         Residual,
-        Transformer,
     )
 
 

@@ -14,7 +14,7 @@ from torch import nn
 
 from qkv.config import GuidedConfig, SearchConfig
 from qkv.data import Examples
-from qkv.labelling import classify, tag
+from qkv.labelling import Classification, Tagged, classify, tag
 from qkv.models.labeller import Labeller
 from qkv.models.model import EncoderDecoder, Model
 from qkv.search.translate import translate
@@ -87,7 +87,13 @@ class Sequences(Objective):
 
 
 class Labels(Objective):
-    """The label of each text."""
+    """The labels of each text.
+
+    ask: what returns them, each with its `text`: one label, or a line of those of the words.
+    """
+
+    def __init__(self, ask: Callable[..., Sequence[Classification] | Sequence[Tagged]]) -> None:
+        self.ask = ask
 
     def loss(
         self,
@@ -114,26 +120,14 @@ class Labels(Objective):
     ) -> list[str]:
         """Return the most probable labels."""
         assert isinstance(model, Labeller)
-        return [one.label for one in classify(model, *sides, texts, progress=progress)]
+        return [one.text for one in self.ask(model, *sides, texts, progress=progress)]
 
 
-class Tags(Labels):
-    """The label of each word of each sentence."""
-
-    def outputs(
-        self,
-        model: Model,
-        sides: tuple[Side, Side],
-        texts: Sequence[str],
-        search: SearchConfig,
-        progress: Progress = None,
-    ) -> list[str]:
-        """Return the most probable labels, a line a sentence."""
-        assert isinstance(model, Labeller)
-        return [one.text for one in tag(model, *sides, texts, progress=progress)]
-
-
-OBJECTIVES: dict[str, Objective] = {"sequence": Sequences(), "label": Labels(), "tags": Tags()}
+OBJECTIVES: dict[str, Objective] = {
+    "sequence": Sequences(),
+    "label": Labels(classify),
+    "tags": Labels(tag),
+}
 
 
 def objective_of(model: Model) -> Objective:
