@@ -30,6 +30,13 @@ class State(Protocol):
         ...
 
 
+class Likeliest(NamedTuple):
+    """For each hypothesis, the likeliest token that may be written, all but PAD and BOS."""
+
+    log_probs: Float[Tensor, "batch beams"]
+    tokens: Int[Tensor, "batch beams"]
+
+
 class Step(NamedTuple):
     """The distribution of the next token of every hypothesis.
 
@@ -37,11 +44,13 @@ class Step(NamedTuple):
     state: the hypotheses with `tokens` read.
     attention: this step's row of alignment, already reduced over layers and heads by the model,
         zero on padding; None for a model without attention.
+    likeliest: the largest of `log_probs`, where the decoder finds it on its way; None: it does not.
     """
 
     log_probs: Float[Tensor, "batch beams vocabulary"]
     state: State
     attention: Float[Tensor, "batch beams source"] | None
+    likeliest: Likeliest | None = None
 
 
 class SearchPlan(NamedTuple):

@@ -1,14 +1,16 @@
-"""A Transformer's step of search as one call of compiled loops: the extra `fast`.
+"""A Transformer's search as calls of compiled loops: the extra `fast`.
 
-It gives the numbers of `Transformer.step`. With few hypotheses a step reads all weights once, and
-the time goes into that: threads share the columns of each product. With many, each thread takes
-some of them through all layers.
+One call reads the source, and one makes a step. They give the numbers of `Transformer.start` and
+`Transformer.step`. With few tokens a call reads all weights once, and the time goes into that:
+threads share the columns of each product. With many, each thread takes some of them through all
+layers.
 """
 
 from __future__ import annotations
 
 import ctypes
 import itertools
+import threading
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple, Self, cast
@@ -20,21 +22,21 @@ from torch import Tensor
 from qkv.attention.kernels.additive import absence
 from qkv.attention.kernels.additive.compiled import entry
 from qkv.attention.kernels.additive.threads import share, team
-from qkv.models.compiled.task import SLOTS
-from qkv.models.decoder import Decoder, Step
+from qkv.models.compiled import task as t
+from qkv.models.decoder import Decoder, Likeliest, Step
 from qkv.models.panels import Table
 from qkv.models.past import Past
-from qkv.models.transformer_source import Heads, Places, SourceReader
+from qkv.models.transformer_source import Heads, Places, SourceReader, covers
 
 if TYPE_CHECKING:
     from qkv.models.products import Precision
     from qkv.models.transformer import Transformer
-    from qkv.models.transformer_layers import DecoderLayer
+    from qkv.models.transformer_layers import DecoderLayer, EncoderLayer
 
-_SHARED = 24  # hypotheses up to which threads share columns
-_CHUNK = 32  # hypotheses that a thread takes through all layers
-_ROOM = 25 * 32 + 256  # numbers of scratch memory besides the energies
-_Task = ctypes.c_int64 * SLOTS
+_SHARED = 24  # tokens up to which threads share columns
+_CHUNK = 36  # tokens that a thread takes through all layers
+_ROOM = 25 * t.LANES
+_Task = ctypes.c_int64 * t.SLOTS
 
 
 @cache
@@ -45,130 +47,233 @@ def absent() -> str | None:
     )
 
 
+class Source(NamedTuple):
+    """What has been read: keys and values for each decoder layer, of the tokens of all sentences.
+
+    begins, lengths: where each sentence begins in them, and its tokens. longest: columns of an
+    alignment.
+    """
+
+    memory: Float[Tensor, "parts tokens width"]
+    begins: Int[Tensor, " batch"]
+    lengths: Int[Tensor, " batch"]
+    longest: int
+
+
 @dataclass(frozen=True, eq=False)
 class CompiledState:
     """Hypotheses of a Transformer that is being searched.
 
-    sentence: which row of the source each group of hypotheses reads.
+    sentence: which of the source each group of hypotheses reads.
     """
 
     past: Past
-    source: Float[Tensor, "layers two batch heads source w"]
-    lengths: Int[Tensor, " batch"]
+    source: Source
     sentence: Int[Tensor, " groups"]
     beams: int
 
     def select(self, sentences: Int[Tensor, " kept"], beams: Int[Tensor, "kept beams"]) -> Self:
         """Keep these sentences and, of each, continue these hypotheses."""
         rows = (sentences.unsqueeze(1) * self.beams + beams).flatten()
-        return type(self)(
-            self.past.select(rows),
-            self.source,
-            self.lengths,
-            self.sentence[sentences],
-            beams.shape[1],
-        )
+        kept = self.sentence[sentences]
+        return type(self)(self.past.select(rows), self.source, kept, beams.shape[1])
 
 
 class CompiledSearch:
-    """A `Decoder`: the parameters of a Transformer on a CPU, laid out for the compiled step."""
+    """A `Decoder`: the parameters of a Transformer on a CPU, laid out for the compiled loops."""
 
-    def __init__(self, model: Transformer) -> None:
+    def __init__(self, model: Transformer, precision: Precision = "float32") -> None:
         self.model = model
-        layer = cast("DecoderLayer", model.decoder[0])
-        self.heads = Heads.of(layer.self_attention)
-        self.post = not layer.around_self.before
-        self.source = SourceReader(model, "float32")
-        self.places = Places(model)
-        self.table = Table.of(model)
+        self.heads = Heads.of(cast("DecoderLayer", model.decoder[0]).self_attention)
+        self.eight = precision == "int8"
+        encoder = cast("list[EncoderLayer]", list(model.encoder))
+        self.reader = None
+        self.reads: Table | None = None
+        if all(covers(layer.attention) for layer in encoder):
+            self.reads = Table.of_encoder(model, precision)
+            self.source_places = Places(
+                model.source_positions, model.source_embedding, model.longest_target
+            )
+        else:
+            self.reader = SourceReader(model, precision)
+        self.writes = Table.of_decoder(model, precision)
+        self.places = Places(model.target_positions, model.target_embedding, model.longest_target)
         self.embedding = model.target_embedding.weight.detach().clone()
+        self.source_embedding = (
+            self.embedding
+            if model.source_embedding is model.target_embedding
+            else model.source_embedding.weight.detach().clone()
+        )
+        self.rooms = threading.local()
 
     @staticmethod
     def gap(model: Transformer, precision: Precision) -> str | None:
         """Say what of this model it cannot do, of those that `TransformerSearch` can."""
         weight = model.target_embedding.weight
-        if precision != "float32" or weight.dtype != torch.float32:
-            return f"products in {precision if precision != 'float32' else weight.dtype}"
+        if precision == "bfloat16" or weight.dtype != torch.float32:
+            return f"products in {precision if precision == 'bfloat16' else weight.dtype}"
         if weight.device.type != "cpu":
             return f"parameters on {weight.device.type}"
-        return absent()
+        return absent() or (_narrow() if precision == "int8" else None)
 
     @torch.no_grad()
     def start(
         self, source: Int[Tensor, "batch source"], lengths: Int[Tensor, " batch"]
     ) -> CompiledState:
         """See `Decoder.start`."""
-        sizes = len(self.model.decoder), self.heads.number, self.heads.width
+        layers = len(self.model.decoder)
         return CompiledState(
-            past=Past(sizes, len(source)),
-            source=self.source(source, lengths).memory,
-            lengths=lengths.long().contiguous(),
+            past=Past((layers, self.heads.number, self.heads.width), len(source)),
+            source=self._read(source, lengths.long().contiguous()),
             sentence=torch.arange(len(source)),
             beams=1,
         )
 
+    def _read(self, source: Int[Tensor, "batch source"], lengths: Int[Tensor, " batch"]) -> Source:
+        """Run the encoder; pads are left out."""
+        batch, longest = source.shape
+        parts, width = 2 * len(self.model.decoder), self.embedding.shape[1]
+        if self.reads is None:
+            assert self.reader is not None
+            memory = self.reader(source, lengths).memory.permute(0, 1, 2, 4, 3, 5)
+            begins = torch.arange(0, batch * longest, longest)
+            return Source(memory.reshape(parts, -1, width), begins, lengths, longest)
+        ends = lengths.cumsum(0)
+        begins, sizes = ends - lengths, lengths.tolist()
+        sentence, tokens = torch.zeros_like(source[0]), source[0]
+        if batch > 1:
+            sentence = torch.repeat_interleave(lengths)
+            tokens = source[torch.arange(longest) < lengths.unsqueeze(1)]
+        rows = len(sentence)
+        spread = _Spread.of(rows, _groups(sizes) if batch > 1 else [])
+        memory = _numbers(parts, rows, width)
+        task = self._task(self.reads, spread, rows, longest)
+        task[t.TOKENS], task[t.EMBEDDING] = _address(tokens), _address(self.source_embedding)
+        places = self.source_places.first(longest)
+        task[t.PLACE], task[t.BEAMS], task[t.SENTENCE] = _address(places), 1, _address(sentence)
+        task[t.START], task[t.COUNT] = _address(begins), _address(lengths)
+        task[t.SOURCE], task[t.SOURCE_ROWS], task[t.PARTS] = _address(memory), rows, parts
+        share(_run(), ctypes.addressof(task), spread.threads)
+        return Source(memory, begins, lengths, longest)
+
     @torch.no_grad()
     def step(self, tokens: Int[Tensor, "batch beams"], state: CompiledState) -> Step:
         """See `Decoder.step`."""
-        beams, longest = tokens.shape[1], state.source.shape[4]
+        source, beams, rows = state.source, tokens.shape[1], tokens.numel()
         place = self.places.at(state.past.length)
         past, buffer = state.past.grown()
         tokens = tokens.contiguous()
-        told = _numbers(len(tokens), self.heads.number, beams, longest)
         out = _numbers(*tokens.shape, len(self.embedding))
-        spread = _Spread.of(tokens.numel())
-        scratch = _ROOM + max(longest, past.length)
-        memory, places = self._memory(tokens.numel(), spread, scratch)
-        task = _Task(
-            *(0, 0, spread.units, _CHUNK, *spread.team, tokens.numel(), beams),
-            *(self.embedding.shape[1], self.heads.number, self.table.inner, past.sizes[0]),
-            *(len(self.embedding), state.past.length, buffer.data.shape[4], buffer.data.shape[1]),
-            *(state.source.shape[2], longest, self.model.alignment.layer, self.post),
-            *(_address(t) for t in (self.table.addresses, self.table.numbers, tokens)),
-            *(_address(t) for t in (self.embedding, place, buffer.data, past.origin)),
-            *(_address(t) for t in (state.source, state.sentence, state.lengths, told, out)),
-            *(*places, scratch),
+        rows_told = _numbers(*tokens.shape, source.longest)
+        best = Likeliest(_numbers(*tokens.shape), torch.empty_like(tokens))
+        spread = _Spread.of(rows)
+        task = self._task(self.writes, spread, rows, max(source.longest, past.length))
+        head = self.model.alignment.head
+        task[t.TOKENS], task[t.EMBEDDING] = tokens.data_ptr(), self.embedding.data_ptr()
+        task[t.PLACE], task[t.BEAMS], task[t.SENTENCE] = (
+            *(place.data_ptr(), beams),
+            state.sentence.data_ptr(),
         )
-        share(_step(), ctypes.addressof(task), spread.threads)
-        del memory  # it was written until here
-        after = CompiledState(past, state.source, state.lengths, state.sentence, beams)
-        return Step(out, after, self.model.alignment(told))
+        task[t.START : t.SOURCE_ROWS + 1] = [
+            *(source.begins.data_ptr(), source.lengths.data_ptr()),
+            *(source.memory.data_ptr(), source.memory.shape[1]),
+        ]
+        data = buffer.data
+        task[t.WRITES : t.ORIGIN + 1] = [
+            *(1, state.past.length, data.shape[4], data.shape[1]),
+            *(data.data_ptr(), _address(past.origin)),
+        ]
+        task[t.COLUMNS : t.TOLD_HEAD + 1] = [
+            *(source.longest, self.model.alignment.layer, -1 if head is None else head)
+        ]
+        task[t.ALIGNMENT : t.BEST_TOKEN + 1] = [
+            *(rows_told.data_ptr(), len(self.embedding), out.data_ptr()),
+            *(best.log_probs.data_ptr(), best.tokens.data_ptr()),
+        ]
+        share(_run(), ctypes.addressof(task), spread.threads)
+        after = CompiledState(past, source, state.sentence, beams)
+        return Step(out, after, rows_told, best)
 
-    def _memory(self, rows: int, spread: _Spread, scratch: int) -> tuple[Tensor, list[int]]:
-        """Reserve what the step writes besides its results, and say where each part begins."""
-        width = self.embedding.shape[1]
+    def _task(self, table: Table, spread: _Spread, rows: int, longest: int) -> Any:
+        """Return a task that lacks what is read and found."""
+        width, heads = self.embedding.shape[1], self.heads.number
+        chunk = spread.chunk or rows
+        longest = -(-longest // t.WIDE) * t.WIDE
+        size = _ROOM + max(8 * t.WIDE, 3 * longest + 8)
+        broad = max(3 * width, table.inner)
+        threads = spread.threads
         parts = (
-            rows * width,
-            spread.sharing * rows * width,
-            rows * max(3 * width, self.table.inner),
-            rows * width,
-            spread.sharing * rows * 2,
-            spread.threads * scratch,
+            *(threads * chunk * width, threads * chunk * width, threads * chunk * broad),
+            *(threads * chunk * width, threads * chunk * (broad + 8) // 4 + 2, threads * rows * 4),
+            *(threads * size, rows * heads * longest),
         )
-        memory = _numbers(sum(parts))
-        starts = itertools.accumulate(parts[:-1], initial=0)
-        return memory, [memory.data_ptr() + 4 * start for start in starts]
+        room = self._room(sum(parts) + 2 * len(parts))
+        places = [
+            room + 4 * start
+            for start in itertools.accumulate((p + p % 2 for p in parts[:-1]), initial=0)
+        ]
+        task = _Task()
+        task[t.UNITS : t.TOKENS] = [
+            *(len(spread.bounds) - 1 if spread.bounds else 0, spread.address, chunk),
+            *(*spread.team, rows, 1, width, heads, table.inner, table.layers, table.post),
+            *(self.eight, table.addresses.data_ptr(), table.numbers.data_ptr()),
+        ]
+        task[t.LONGEST] = longest
+        task[t.TOLD] = places[-1]
+        task[t.STATES : t.SIZE + 1] = [*places[:-1], size]
+        return task
+
+    def _room(self, numbers: int) -> int:
+        """Return where a thread's memory begins: it is kept for the next call."""
+        held: Tensor | None = getattr(self.rooms, "memory", None)
+        if held is None or len(held) < numbers:
+            held = self.rooms.memory = _numbers(numbers)
+        return held.data_ptr()
 
 
 class _Spread(NamedTuple):
-    """How the threads divide the work: units of rows, or (0 of them) the columns.
+    """How the threads divide the work: units of rows, or (no bounds) the columns.
 
-    sharing: threads that work on the same rows. team: how those find each other.
+    chunk: rows of the largest unit; 0: all. team: how threads that work on the same rows find
+    each other.
     """
 
     threads: int
-    units: int
-    sharing: int
+    bounds: list[int]
+    chunk: int = 0
     team: tuple[int, int, int] = (0, 0, 0)
+    held: Any = None
+
+    @property
+    def address(self) -> int:
+        """Where the bounds stand."""
+        return 0 if self.held is None else ctypes.addressof(self.held)
 
     @staticmethod
-    def of(rows: int) -> _Spread:
-        """Choose by the number of rows."""
+    def of(rows: int, groups: list[int] | None = None) -> _Spread:
+        """Choose by the number of rows. groups: where units must end, if anywhere; []: nowhere."""
         threads = torch.get_num_threads()
-        if rows > _SHARED:
-            return _Spread(threads, -(-rows // _CHUNK), 1)
-        found = team() if threads > 1 else None
-        return _Spread(1, 0, 1) if found is None else _Spread(threads, 0, threads, found)
+        if rows <= _SHARED or groups == []:
+            found = team() if threads > 1 else None
+            return _Spread(1, []) if found is None else _Spread(threads, [], 0, found)
+        if groups is None:
+            units = threads * -(-rows // (threads * _CHUNK))
+            groups = [rows * n // units for n in range(units + 1)]
+        chunk = max(end - begin for begin, end in itertools.pairwise(groups))
+        return _Spread(threads, groups, chunk, held=(ctypes.c_int64 * len(groups))(*groups))
+
+
+def _groups(lengths: list[int]) -> list[int]:
+    """Where units of whole sentences end: of some _CHUNK tokens, the same for all."""
+    total = sum(lengths)
+    aim = total / max(1, round(total / _CHUNK))
+    bounds, end = [0], 0
+    for length in lengths:
+        end += length
+        if end >= aim * len(bounds) - length / 2:
+            bounds.append(end)
+    bounds[-1] = total
+    return bounds
 
 
 def _numbers(*sizes: int) -> Tensor:
@@ -180,8 +285,16 @@ def _address(tensor: Tensor | None) -> int:
 
 
 @cache
-def _step() -> Any:
-    return entry("qkv.models.compiled.entries", "step")
+def _run() -> Any:
+    return entry("qkv.models.compiled.entries", "run")
+
+
+@cache
+def _narrow() -> str | None:
+    """Say that the processor lacks the instruction that int8 is worth it for."""
+    from qkv.models.compiled.products import EIGHT_BITS
+
+    return None if EIGHT_BITS else "int8 on a processor without AVX-512 VNNI"
 
 
 @torch.inference_mode(False)

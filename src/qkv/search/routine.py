@@ -15,10 +15,8 @@ from qkv.search.finished import Finished
 from qkv.search.hypothesis import Hypothesis, Record, follow
 from qkv.search.scoring import Scoring, require_attention
 from qkv.search.strategies import Picked, Problem, build
-from qkv.text import BOS, EOS, PAD
-
-_NEVER = 2  # ids below it are never emitted; a slice spares a copy of all probabilities
-assert {PAD, BOS} == set(range(_NEVER))
+from qkv.text import BOS, EOS
+from qkv.text.vocabulary import FIRST_WORD
 
 
 class Live(NamedTuple):
@@ -79,17 +77,17 @@ def search(
     live = _begin(source, lengths, config)
     state = decoder.start(source, lengths)
     while len(live.sentences) > 0:
-        step = len(records)
-        log_probs, state, attention = decoder.step(live.tokens, state)
-        picked = strategy.pick(_emittable(log_probs), live.totals, live.sentences, step)
-        picked = picked._replace(tokens=picked.tokens + _NEVER)
-        _refuse_nan(picked.totals, step)
-        records.append(Record(live.sentences, picked.beams, picked.tokens, attention))
-        covered = _cover(live.covered, picked.beams, attention)
-        going = finished.take(live.sentences, picked, covered, step)
-        live, state = _advance(live, picked, covered, going, state)
+        number = len(records)
+        step = decoder.step(live.tokens, state)
+        picked = strategy.pick(
+            _emittable(step.log_probs), live.totals, live.sentences, number, step.likeliest
+        )
+        records.append(Record(live.sentences, picked.beams, picked.tokens, step.attention))
+        covered = _cover(live.covered, picked.beams, step.attention)
+        going = finished.take(live.sentences, picked, covered, number)
+        live, state = _advance(live, picked, covered, going, step.state)
         if progress is not None:
-            progress(len(going) - len(live.sentences))
+            progress(0 if going is None else len(going) - len(live.sentences))
     return _collect(finished, records, lengths)
 
 
@@ -127,16 +125,8 @@ def _begin(
 def _emittable(
     log_probs: Float[Tensor, "batch beams vocabulary"],
 ) -> Float[Tensor, "batch beams vocabulary"]:
-    """Leave out PAD and BOS. Nothing is renormalised: log p stays the model's own."""
-    return log_probs[..., _NEVER:]
-
-
-def _refuse_nan(totals: Float[Tensor, "batch beams"], step: int) -> None:
-    if totals.isnan().any():
-        raise ValueError(
-            f"the model gives NaN in step {step + 1}: its parameters or its inputs hold NaN or "
-            "inf (did the training diverge?)"
-        )
+    """Leave out PAD and BOS, by a view. Nothing is renormalised: log p stays the model's own."""
+    return log_probs[..., FIRST_WORD:]
 
 
 def _cover(
@@ -155,21 +145,24 @@ def _advance(
     live: Live,
     picked: Picked,
     covered: Float[Tensor, "batch beams source"] | None,
-    going: Bool[Tensor, " batch"],
+    going: Bool[Tensor, " batch"] | None,
     state: State,
 ) -> tuple[Live, State]:
     """Drop the sentences that are done, and give each live hypothesis its parent's state."""
-    kept = going.nonzero().squeeze(1)
     sentences, (beams, tokens, totals) = live.sentences, picked
-    if len(kept) < len(going):
-        sentences, beams, tokens, totals = (
-            part[kept] for part in (sentences, beams, tokens, totals)
-        )
-        covered = None if covered is None else covered[kept]
-    totals = totals.masked_fill(tokens == EOS, -torch.inf)
+    kept = sentences
+    if going is not None:
+        kept = going.nonzero().squeeze(1)
+        totals = totals.masked_fill(tokens == EOS, -torch.inf)
+        if len(kept) < len(going):
+            sentences, beams, tokens, totals = (
+                part[kept] for part in (sentences, beams, tokens, totals)
+            )
+            covered = None if covered is None else covered[kept]
     # Copying a state may be dear (a key-value cache); greedy search and sampling rarely need it.
     if len(kept) > 0 and not _same(live.tokens, beams):
-        state = state.select(kept, beams)
+        rows = torch.arange(len(beams), device=beams.device) if going is None else kept
+        state = state.select(rows, beams)
     return Live(sentences, tokens, totals, covered), state
 
 
