@@ -54,7 +54,7 @@ def walk(decoder, moves):
                 torch.tensor([kept[row] for row in rows]),
                 torch.tensor([beams[row] for row in rows]),
             )
-        log_probs, state, rows, _ = decoder.step(torch.tensor(move.tokens), state)
+        log_probs, state, rows = decoder.step(torch.tensor(move.tokens), state)
         seen.append((log_probs, rows))
     return seen
 

@@ -72,7 +72,7 @@ def test_any_walk_step_by_step_equals_reading_the_whole_target(case, moves):
             kept, beams = move.select
             state = state.select(torch.tensor(kept), torch.tensor(beams))
         tokens = torch.tensor(move.tokens)
-        log_probs, state, attention, _ = model.step(tokens, state)
+        log_probs, state, attention = model.step(tokens, state)
         assert log_probs.shape == (*tokens.shape, TARGET)
         found += log_probs.flatten(0, 1)
         if model.attends:

@@ -75,7 +75,7 @@ def test_beam_1_equals_greedy_equals_a_loop_of_argmax(alpha):
         state = model.start(*padded([source]))
         token, output = BOS, []
         while token != EOS and len(output) < 3 * (len(source) - 1) + 8:
-            log_probs, state, *_ = model.step(torch.tensor([[token]]), state)
+            log_probs, state, _ = model.step(torch.tensor([[token]]), state)
             log_probs[..., [PAD, BOS]] = -torch.inf
             token = int(log_probs.argmax())
             output.append(token)

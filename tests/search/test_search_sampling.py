@@ -86,6 +86,6 @@ def test_a_random_number_picks_the_token_whose_share_it_falls_in():
     log_probs = torch.tensor(PROBABILITIES).double().log().view(1, 1, 6)
     totals = torch.full((1, 1), -2.0).double()
     picked = sample.pick(log_probs, totals, torch.tensor([0]), 0)
-    assert picked.tokens.tolist() == [[4, 4, 5, 5, 6, 7]]  # from EOS on
+    assert picked.tokens.tolist() == [[2, 2, 3, 3, 4, 5]]
     assert picked.beams.tolist() == [[0] * 6]
     assert_close(picked.totals[0, 5].item(), -2.0 + math.log(0.4))

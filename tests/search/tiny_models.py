@@ -122,7 +122,7 @@ def force(model: Tiny, ids: Sequence[int], output: Sequence[int]) -> tuple[float
     state = model.start(torch.tensor([list(ids)]), torch.tensor([len(ids)]))
     total, rows = 0.0, []
     for read, expected in itertools.pairwise([BOS, *output]):
-        log_probs, state, attention, _ = model.step(torch.tensor([[read]]), state)
+        log_probs, state, attention = model.step(torch.tensor([[read]]), state)
         total += log_probs[0, 0, expected].item()
         rows.append(torch.zeros(len(ids)) if attention is None else attention[0, 0])
     return total, torch.stack(rows)

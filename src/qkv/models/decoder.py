@@ -7,7 +7,7 @@ Greedy search, beam search and sampling need nothing else, so every model serves
 
 from __future__ import annotations
 
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 
 from jaxtyping import Float, Int
 from torch import Tensor
@@ -30,13 +30,6 @@ class State(Protocol):
         ...
 
 
-class Likeliest(NamedTuple):
-    """For each hypothesis, the likeliest token that may be written, all but PAD and BOS."""
-
-    log_probs: Float[Tensor, "batch beams"]
-    tokens: Int[Tensor, "batch beams"]
-
-
 class Step(NamedTuple):
     """The distribution of the next token of every hypothesis.
 
@@ -44,13 +37,23 @@ class Step(NamedTuple):
     state: the hypotheses with `tokens` read.
     attention: this step's row of alignment, already reduced over layers and heads by the model,
         zero on padding; None for a model without attention.
-    likeliest: the largest of `log_probs`, where the decoder finds it on its way; None: it does not.
     """
 
     log_probs: Float[Tensor, "batch beams vocabulary"]
     state: State
     attention: Float[Tensor, "batch beams source"] | None
-    likeliest: Likeliest | None = None
+
+
+class Best(NamedTuple):
+    """The likeliest next token of every hypothesis, of those that a text may have.
+
+    These are all but PAD and BOS. state, attention: see `Step`.
+    """
+
+    log_probs: Float[Tensor, "batch beams"]
+    tokens: Int[Tensor, "batch beams"]
+    state: State
+    attention: Float[Tensor, "batch beams source"] | None
 
 
 class SearchPlan(NamedTuple):
@@ -86,4 +89,13 @@ class Decoder(Protocol):
 
         state: what this decoder's own `start`, `step` or a selection returned.
         """
+        ...
+
+
+@runtime_checkable
+class GreedyDecoder(Decoder, Protocol):
+    """A decoder that finds the likeliest token for less than all log-probabilities cost."""
+
+    def best(self, tokens: Int[Tensor, "batch beams"], state: Any) -> Best:
+        """Read what `step` reads, and say what greedy search wants to know of it."""
         ...

@@ -23,7 +23,7 @@ from qkv.attention.kernels.additive import absence
 from qkv.attention.kernels.additive.compiled import entry
 from qkv.attention.kernels.additive.threads import share, team
 from qkv.models.compiled import task as t
-from qkv.models.decoder import Decoder, Likeliest, Step
+from qkv.models.decoder import Best, Decoder, Step
 from qkv.models.panels import Table
 from qkv.models.past import Past
 from qkv.models.transformer_source import Heads, Places, SourceReader, covers
@@ -159,47 +159,57 @@ class CompiledSearch:
     @torch.no_grad()
     def step(self, tokens: Int[Tensor, "batch beams"], state: CompiledState) -> Step:
         """See `Decoder.step`."""
+        out = _numbers(*tokens.shape, len(self.embedding))
+        found = self._write(tokens, state, out)
+        return Step(out, found.state, found.attention)
+
+    @torch.no_grad()
+    def best(self, tokens: Int[Tensor, "batch beams"], state: CompiledState) -> Best:
+        """See `GreedyDecoder.best`."""
+        return self._write(tokens, state, None)
+
+    def _write(
+        self, tokens: Int[Tensor, "batch beams"], state: CompiledState, out: Tensor | None
+    ) -> Best:
+        """Make a step; log-probabilities go to `out`, if they are asked for."""
         source, beams, rows = state.source, tokens.shape[1], tokens.numel()
         place = self.places.at(state.past.length)
         past, buffer = state.past.grown()
-        tokens = tokens.contiguous()
-        out = _numbers(*tokens.shape, len(self.embedding))
-        rows_told = _numbers(*tokens.shape, source.longest)
-        best = Likeliest(_numbers(*tokens.shape), torch.empty_like(tokens))
+        data, tokens = buffer.data, tokens.contiguous()
+        best, best_tokens = _numbers(*tokens.shape), torch.empty_like(tokens)
+        alignment = _numbers(*tokens.shape, source.longest)
         spread = _Spread.of(rows)
         task = self._task(self.writes, spread, rows, max(source.longest, past.length))
-        head = self.model.alignment.head
-        task[t.TOKENS], task[t.EMBEDDING] = tokens.data_ptr(), self.embedding.data_ptr()
-        task[t.PLACE], task[t.BEAMS], task[t.SENTENCE] = (
-            *(place.data_ptr(), beams),
-            state.sentence.data_ptr(),
-        )
+        heads = self.model.alignment
+        task[t.TOKENS : t.PLACE + 1] = [
+            *(tokens.data_ptr(), self.embedding.data_ptr(), place.data_ptr())
+        ]
         task[t.START : t.SOURCE_ROWS + 1] = [
             *(source.begins.data_ptr(), source.lengths.data_ptr()),
             *(source.memory.data_ptr(), source.memory.shape[1]),
         ]
-        data = buffer.data
-        task[t.WRITES : t.ORIGIN + 1] = [
-            *(1, state.past.length, data.shape[4], data.shape[1]),
-            *(data.data_ptr(), _address(past.origin)),
+        task[t.WRITES : t.SENTENCE + 1] = [
+            *(1, state.past.length, data.shape[4], data.shape[1], data.data_ptr()),
+            *(_address(past.origin), state.sentence.data_ptr()),
         ]
+        task[t.BEAMS] = beams
         task[t.COLUMNS : t.TOLD_HEAD + 1] = [
-            *(source.longest, self.model.alignment.layer, -1 if head is None else head)
+            *(source.longest, heads.layer, -1 if heads.head is None else heads.head)
         ]
         task[t.ALIGNMENT : t.BEST_TOKEN + 1] = [
-            *(rows_told.data_ptr(), len(self.embedding), out.data_ptr()),
-            *(best.log_probs.data_ptr(), best.tokens.data_ptr()),
+            *(alignment.data_ptr(), len(self.embedding), _address(out)),
+            *(best.data_ptr(), best_tokens.data_ptr()),
         ]
         share(_run(), ctypes.addressof(task), spread.threads)
         after = CompiledState(past, source, state.sentence, beams)
-        return Step(out, after, rows_told, best)
+        return Best(best, best_tokens, after, alignment)
 
     def _task(self, table: Table, spread: _Spread, rows: int, longest: int) -> Any:
         """Return a task that lacks what is read and found."""
         width, heads = self.embedding.shape[1], self.heads.number
         chunk = spread.chunk or rows
         longest = -(-longest // t.WIDE) * t.WIDE
-        size = _ROOM + max(8 * t.WIDE, 3 * longest + 8)
+        size = _ROOM + max(chunk * t.PANELS * t.LANES, 5 * longest + 16)
         broad = max(3 * width, table.inner)
         threads = spread.threads
         parts = (

@@ -10,11 +10,11 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from qkv.config import SearchConfig
-from qkv.models.decoder import Decoder, State
+from qkv.models.decoder import Decoder, GreedyDecoder, State
 from qkv.search.finished import Finished
 from qkv.search.hypothesis import Hypothesis, Record, follow
 from qkv.search.scoring import Scoring, require_attention
-from qkv.search.strategies import Picked, Problem, build
+from qkv.search.strategies import Picked, Problem, Strategy, build
 from qkv.text import BOS, EOS
 from qkv.text.vocabulary import FIRST_WORD
 
@@ -76,16 +76,14 @@ def search(
     records: list[Record] = []
     live = _begin(source, lengths, config)
     state = decoder.start(source, lengths)
+    extend = _extend(decoder, strategy)
     while len(live.sentences) > 0:
         number = len(records)
-        step = decoder.step(live.tokens, state)
-        picked = strategy.pick(
-            _emittable(step.log_probs), live.totals, live.sentences, number, step.likeliest
-        )
-        records.append(Record(live.sentences, picked.beams, picked.tokens, step.attention))
-        covered = _cover(live.covered, picked.beams, step.attention)
+        picked, state, attention = extend(live, state, number)
+        records.append(Record(live.sentences, picked.beams, picked.tokens, attention))
+        covered = _cover(live.covered, picked.beams, attention)
         going = finished.take(live.sentences, picked, covered, number)
-        live, state = _advance(live, picked, covered, going, step.state)
+        live, state = _advance(live, picked, covered, going, state)
         if progress is not None:
             progress(0 if going is None else len(going) - len(live.sentences))
     return _collect(finished, records, lengths)
@@ -120,6 +118,27 @@ def _begin(
         torch.zeros_like(sentences, dtype=torch.float64).unsqueeze(1),
         covered,
     )
+
+
+def _extend(
+    decoder: Decoder, strategy: Strategy
+) -> Callable[[Live, State, int], tuple[Picked, State, Tensor | None]]:
+    """Return how hypotheses are extended by a token: which go on, their parents' state and rows."""
+
+    def greedily(live: Live, state: State, _: int) -> tuple[Picked, State, Tensor | None]:
+        log_probs, tokens, state, attention = best(live.tokens, state)
+        picked = Picked(torch.zeros_like(tokens), tokens, live.totals + log_probs)
+        return picked, state, attention
+
+    def by_all(live: Live, state: State, step: int) -> tuple[Picked, State, Tensor | None]:
+        log_probs, state, attention = decoder.step(live.tokens, state)
+        picked = strategy.pick(_emittable(log_probs), live.totals, live.sentences, step)
+        return picked._replace(tokens=picked.tokens + FIRST_WORD), state, attention
+
+    if strategy.greedy and isinstance(decoder, GreedyDecoder):
+        best = decoder.best
+        return greedily
+    return by_all
 
 
 def _emittable(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import ClassVar, NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -12,9 +12,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from qkv.config import SearchConfig
-from qkv.models.decoder import Likeliest
 from qkv.search.largest import largest
-from qkv.text.vocabulary import FIRST_WORD
 
 
 class Picked(NamedTuple):
@@ -39,7 +37,13 @@ class Problem(NamedTuple):
 
 
 class Strategy(Protocol):
-    """Chooses continuations. A value; of a sentence it may use nothing of another sentence's."""
+    """Chooses continuations. A value; of a sentence it may use nothing of another sentence's.
+
+    greedy: whether the likeliest token of the one hypothesis is all that it wants to know.
+    """
+
+    @property
+    def greedy(self) -> bool: ...
 
     def pick(
         self,
@@ -47,13 +51,11 @@ class Strategy(Protocol):
         totals: Float[Tensor, "batch beams"],
         sentences: Int[Tensor, " batch"],
         step: int,
-        likeliest: Likeliest | None = None,
     ) -> Picked:
         """Pick from every continuation of every hypothesis.
 
-        log_probs: of the next token, from FIRST_WORD on. totals: log p so far, -inf
+        log_probs: of the next token; `Picked.tokens` are places in it. totals: log p so far, -inf
         for hypotheses that have ended. sentences, step: whose turn, to look up prepared values.
-        likeliest: see `Step`.
         """
         ...
 
@@ -68,29 +70,28 @@ class Beam:
 
     width: int
 
+    @property
+    def greedy(self) -> bool:
+        """See `Strategy`."""
+        return self.width == 1
+
     def pick(
         self,
         log_probs: Float[Tensor, "batch beams vocabulary"],
         totals: Float[Tensor, "batch beams"],
         sentences: Int[Tensor, " batch"],
         step: int,
-        likeliest: Likeliest | None = None,
     ) -> Picked:
         """See `Strategy.pick`."""
-        if likeliest is not None and self.width == log_probs.shape[1] == 1:
-            tokens = likeliest.tokens
-            return Picked(torch.zeros_like(tokens), tokens, totals + likeliest.log_probs)
         # The best of each hypothesis contain the best of all, and the sums stay small enough to
         # take in double precision: five times faster than one topk over doubles.
         best, tokens = largest(log_probs, min(self.width, log_probs.shape[-1]))
         if self.width == log_probs.shape[1] == 1:
-            tokens = tokens[..., 0] + FIRST_WORD
-            return Picked(torch.zeros_like(tokens), tokens, totals + best[..., 0])
+            return Picked(torch.zeros_like(tokens[..., 0]), tokens[..., 0], totals + best[..., 0])
         candidates = (totals.unsqueeze(-1) + best).flatten(1)
         picked, index = candidates.topk(min(self.width, candidates.shape[-1]))
         beams = index.div(best.shape[-1], rounding_mode="floor")
-        tokens = tokens.flatten(1).gather(1, index) + FIRST_WORD
-        return Picked(beams, tokens, picked)
+        return Picked(beams, tokens.flatten(1).gather(1, index), picked)
 
 
 @dataclass(frozen=True)
@@ -107,6 +108,7 @@ class Sample:
     top_k: int
     top_p: float
     uniforms: Float[Tensor, "sentences draws time"]
+    greedy: ClassVar[bool] = False
 
     def pick(
         self,
@@ -114,7 +116,6 @@ class Sample:
         totals: Float[Tensor, "batch beams"],
         sentences: Int[Tensor, " batch"],
         step: int,
-        likeliest: Likeliest | None = None,
     ) -> Picked:
         """See `Strategy.pick`. Each draw continues itself; the first step starts them all."""
         uniform = self.uniforms[sentences, :, step]
@@ -127,7 +128,7 @@ class Sample:
         tokens = torch.searchsorted(mass, target, right=True)
         tokens = tokens.clamp(max=mass.shape[-1] - 1)  # only a row that is NaN or empty is past it
         chosen = log_probs.expand(-1, uniform.shape[1], -1).gather(-1, tokens).squeeze(-1)
-        return Picked(beams, tokens.squeeze(-1) + FIRST_WORD, totals.gather(1, beams) + chosen)
+        return Picked(beams, tokens.squeeze(-1), totals.gather(1, beams) + chosen)
 
     def distribution(
         self, log_probs: Float[Tensor, "*batch vocabulary"]

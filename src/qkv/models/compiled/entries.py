@@ -16,9 +16,10 @@ from numba.extending import intrinsic
 
 from qkv.attention.kernels.additive.vectors import EXACT, draw, pointer
 from qkv.models.compiled import task as t
-from qkv.models.compiled.attention import TOGETHER, attend
+from qkv.models.compiled.attention import TOGETHER, attend, fetch_rows
 from qkv.models.compiled.products import MOST, apart, product, product_8
-from qkv.models.compiled.steps import highest_and_sum, less, norm, round_row
+from qkv.models.compiled.rows import highest_of, less, sum_of_exponentials
+from qkv.models.compiled.steps import norm, round_row
 from qkv.text.vocabulary import FIRST_WORD
 
 _FLOAT = np.float32(0)
@@ -89,23 +90,41 @@ def _open(g, states, read, gain, shift):
 
 
 @njit(**EXACT)
-def _times(g, a, weight, notes, base, out, floor, share, tools):
-    """out = max(a W + bias + base, floor), for one's share of the columns."""
+def _times(g, a, layer, base, out, floor, share, tools):
+    """out = max(a W + bias + base, floor), for one's share of the columns; layer: (W, notes)."""
+    _round_all(g, a, tools)
+    _multiply(g, a, layer, base, out, floor, share, tools)
+
+
+@njit(**EXACT)
+def _round_all(g, a, tools):
+    """Round the rows of a product in int8."""
+    apart()
+    room, rounded = tools
+    rows, depth = a.shape
+    if g[t.EIGHT] == 0:
+        return
+    scales = _floats(rounded, (rows,))
+    held = carray(pointer(rounded + 4 * rows, _BYTE), (rows, (depth + 3) // 4 * 4))
+    for r in range(rows):
+        scales[r] = round_row(a[r], held[r, :depth], room[0, : t.WIDE])
+        for d in range(depth, held.shape[1]):
+            held[r, d] = 128
+
+
+@njit(**EXACT)
+def _multiply(g, a, layer, base, out, floor, share, tools):
+    """The same, of rows that have been rounded if they must be."""
     apart()
     room, rounded = tools
     rows, depth = a.shape
     if g[t.EIGHT] == 0:
         given = a.ctypes.data, 4 * depth, _WHOLE, depth
-        product(given, weight, notes, base, out, floor, share, room)
-        return
-    step = (depth + 3) // 4 * 4
-    scales = _floats(rounded, (rows,))
-    held = carray(pointer(rounded + 4 * rows, _BYTE), (rows, step))
-    for r in range(rows):
-        scales[r] = round_row(a[r], held[r, :depth], room[0, : t.WIDE])
-        held[r, depth:] = 128
-    given = held.ctypes.data, step, rounded, step // 4
-    product_8(given, weight, notes, base, out, floor, share, room)
+        product(given, layer[0], layer[1], base, out, floor, share, room)
+    else:
+        words = (depth + 3) // 4
+        given = rounded + 4 * rows, 4 * words, rounded, words
+        product_8(given, layer[0], layer[1], base, out, floor, share, room)
 
 
 @njit(**EXACT)
@@ -133,148 +152,200 @@ def _sentence(g, row):
 
 
 @njit(**EXACT)
-def _memory(g, scratch):
-    """Room for the energies, and for the keys' addresses."""
-    return scratch[: g[t.LONGEST]], _wholes(
-        scratch[g[t.LONGEST] :].ctypes.data, (g[t.LONGEST] + TOGETHER,)
-    )
+def _of_sentence(g, layer, first, n, read, keys):
+    """Keys of one query are all rows of its sentence."""
+    width, heads = g[t.WIDTH], g[t.HEADS]
+    r, at = n // heads, 4 * (n % heads) * (width // heads)
+    start, count = _sentence(g, first + r)
+    key = read + 4 * (3 * (start - first) + 1) * width + at
+    for j in range(count):
+        keys[j] = key + 12 * j * width
+    return count, read + 12 * r * width + at, 4 * width
 
 
 @njit(**EXACT)
-def _within(g, first, together, context, share, scratch):
-    """Attention of some rows and heads to all rows of their sentence."""
-    apart()
-    rows, width, heads = context.shape[0], g[t.WIDTH], g[t.HEADS]
-    size, step = width // heads, 4 * together.shape[1]
-    energies, keys = _memory(g, scratch)
-    begin, end = _part(rows * heads, share)
-    for n in range(begin, end):
-        r, at = n // heads, 4 * (n % heads) * size
-        start, count = _sentence(g, first + r)
-        query = together.ctypes.data + r * step + at
-        key = together.ctypes.data + (start - first) * step + 4 * width + at
-        for j in range(count):
-            keys[j] = key + j * step
-        out = context.ctypes.data + 4 * r * width + at
-        attend(query, keys, count, 4 * width, out, size, energies)
+def _of_past(g, layer, first, n, read, keys):
+    """Keys of one query are those of the tokens before it, and its own."""
+    width, heads, length, places = g[t.WIDTH], g[t.HEADS], g[t.LENGTH], g[t.PLACES]
+    size, r, h = width // heads, n // heads, n % heads
+    past = g[t.PAST] + 4 * layer * g[t.CAPACITY] * 2 * width * places
+    origin = _wholes(g[t.ORIGIN], (length, g[t.ROWS]))
+    for j in range(length + 1):
+        row = first + r
+        if g[t.ORIGIN] != 0 and j < length:
+            row = origin[j, row]
+        keys[j] = past + 4 * ((2 * row * heads + h) * places + j) * size
+    return length + 1, read + 4 * (3 * r * width + h * size), 4 * places * width
 
 
 @njit(**EXACT)
-def _continue(g, layer, first, together, context, share, scratch):
-    """Self-attention of some rows and heads; their keys and values join the past."""
+def _of_source(g, layer, first, n, read, keys):
+    """Keys of one query are those of the sentence that it reads."""
+    width, heads = g[t.WIDTH], g[t.HEADS]
+    between = 4 * width * g[t.SOURCE_ROWS]
+    r, at = n // heads, 4 * (n % heads) * (width // heads)
+    start, count = _sentence(g, first + r)
+    for j in range(count):
+        keys[j] = g[t.SOURCE] + 2 * layer * between + 4 * (start + j) * width + at
+    return count, read + 4 * r * width + at, between
+
+
+def _attention(keys_of, tells):
+    @njit(**EXACT)
+    def attention(g, layer, first, read, context, share, scratch):
+        """Attention of some rows and heads; read: the address of what the queries stand in.
+
+        While one query is compared, the keys and values of the next one are fetched: they were
+        written a layer or a step ago, and the weights have passed since.
+        """
+        apart()
+        width, heads, longest = g[t.WIDTH], g[t.HEADS], g[t.LONGEST]
+        size = width // heads
+        energies = scratch[:longest]
+        keys = _wholes(scratch[longest:].ctypes.data, (2, longest + TOGETHER))
+        begin, end = _part(context.shape[0] * heads, share)
+        following = _WHOLE, _WHOLE, _WHOLE
+        if begin < end:
+            following = keys_of(g, layer, first, begin, read, keys[0])
+        for n in range(begin, end):
+            mine, other = keys[(n - begin) % 2], keys[(n - begin + 1) % 2]
+            count, query, offset = following
+            if n + 1 < end:
+                following = keys_of(g, layer, first, n + 1, read, other)
+                fetch_rows(other[: following[0]], following[2], 4 * size)
+            r, h = n // heads, n % heads
+            out = context.ctypes.data + 4 * (r * width + h * size)
+            attend(query, mine, count, offset, out, size, energies)
+            if tells and layer == g[t.TOLD_LAYER]:
+                told = _floats(g[t.TOLD] + 4 * ((first + r) * heads + h) * longest, (count,))
+                for j in range(count):
+                    told[j] = energies[j]
+
+    return attention
+
+
+_within, _continue = _attention(_of_sentence, False), _attention(_of_past, False)
+_read_source = _attention(_of_source, True)
+
+
+@njit(**EXACT)
+def _remember(g, layer, first, together, share):
+    """Keys and values of some rows and heads join the past."""
     apart()
-    rows, width, heads = context.shape[0], g[t.WIDTH], g[t.HEADS]
+    rows, width, heads = together.shape[0], g[t.WIDTH], g[t.HEADS]
     length, places, capacity = g[t.LENGTH], g[t.PLACES], g[t.CAPACITY]
     size = width // heads
     past = g[t.PAST] + 4 * layer * capacity * 2 * width * places
-    origin = _wholes(g[t.ORIGIN], (length, g[t.ROWS]))
-    energies, keys = _memory(g, scratch)
     begin, end = _part(rows * heads, share)
     for n in range(begin, end):
         r, h = n // heads, n % heads
         mine = past + 4 * (2 * (first + r) * heads + h) * places * size
         for kind in range(2):
-            at = (1 + kind) * width + h * size
             new = _floats(mine + 4 * (kind * places * width + length * size), (size,))
-            new[:] = together[r, at : at + size]
-        for j in range(length + 1):
-            row = first + r
-            if g[t.ORIGIN] != 0 and j < length:
-                row = origin[j, row]
-            keys[j] = past + 4 * ((2 * row * heads + h) * places + j) * size
-        query = together.ctypes.data + 4 * (3 * r * width + h * size)
-        out = context.ctypes.data + 4 * (r * width + h * size)
-        attend(query, keys, length + 1, 4 * places * width, out, size, energies)
-
-
-@njit(**EXACT)
-def _read_source(g, layer, first, query, context, share, scratch):
-    """Attention of some rows and heads to the source, and the weights where they are asked."""
-    apart()
-    rows, width, heads = context.shape[0], g[t.WIDTH], g[t.HEADS]
-    size, between = width // heads, 4 * width * g[t.SOURCE_ROWS]
-    source = g[t.SOURCE] + 2 * layer * between
-    energies, keys = _memory(g, scratch)
-    begin, end = _part(rows * heads, share)
-    for n in range(begin, end):
-        r, h = n // heads, n % heads
-        start, count = _sentence(g, first + r)
-        at = 4 * h * size
-        for j in range(count):
-            keys[j] = source + 4 * (start + j) * width + at
-        asked, out = query.ctypes.data + 4 * r * width, context.ctypes.data + 4 * r * width
-        attend(asked + at, keys, count, between, out + at, size, energies)
-        if layer == g[t.TOLD_LAYER]:
-            told = _floats(g[t.TOLD] + 4 * ((first + r) * heads + h) * g[t.COLUMNS], (count,))
-            told[:] = energies[:count]
+            row = together[r, (1 + kind) * width + h * size :]
+            for d in range(size):
+                new[d] = row[d]
 
 
 @njit(**EXACT)
 def _tell_alignment(g, first, rows, share):
     """The weights of one head, or the mean of all."""
-    heads, columns = g[t.HEADS], g[t.COLUMNS]
+    heads, longest, columns = g[t.HEADS], g[t.LONGEST], g[t.COLUMNS]
     begin, end = _part(rows, share)
-    low, high = (0, heads) if g[t.TOLD_HEAD] < 0 else (g[t.TOLD_HEAD], g[t.TOLD_HEAD] + 1)
+    low, high = _WHOLE, heads
+    if g[t.TOLD_HEAD] >= 0:
+        low, high = g[t.TOLD_HEAD], g[t.TOLD_HEAD] + 1
     scale = np.float32(1) / np.float32(high - low)
     for r in range(first + begin, first + end):
         count = _sentence(g, r)[1]
         out = _floats(g[t.ALIGNMENT] + 4 * r * columns, (columns,))
         out[:] = 0
         for h in range(low, high):
-            told = _floats(g[t.TOLD] + 4 * (r * heads + h) * columns, (count,))
+            told = _floats(g[t.TOLD] + 4 * (r * heads + h) * longest, (count,))
             for j in range(count):
                 out[j] += told[j] * scale
 
 
 @njit(**EXACT)
-def _sum_up(row, left, start, right, mine, scratch):
-    """mine = max x, sum exp(x - max x), the largest from FIRST_WORD on, and its place.
+def _sum_up(row, first, mine):
+    """Add a part of a row, which begins at place `first`, to what is known of it.
 
-    Of left to right of a row; start: the first of them that is not below FIRST_WORD.
+    mine: max x, sum exp(x - max x), the largest that may be written, and its place.
     """
-    best, at, found = highest_and_sum(row[start:right], start, scratch)
-    highest = best
-    for j in range(left, start):
-        x = row[j]
-        if x > highest:
-            found, highest = found * math.exp(highest - x), x
-        found += math.exp(x - highest)
-    mine[0], mine[1], mine[2], mine[3] = highest, found, best, at
+    where, count = row.ctypes.data, row.shape[0]
+    start = min(max(FIRST_WORD - first, 0), count)
+    best = _LEAST
+    if start < count:
+        best = highest_of(where + 4 * start, count - start)
+    if best > mine[2]:
+        at = start
+        while row[at] != best:
+            at += 1
+        mine[2], mine[3] = best, first + at
+    for j in range(start):
+        best = row[j] if row[j] > best else best
+    if best > mine[0]:
+        mine[1] *= np.float32(math.exp(mine[0] - best))
+        mine[0] = best
+    if mine[0] > _LEAST:
+        mine[1] += sum_of_exponentials(where, count, mine[0])
+    elif not (row == _LEAST).all():
+        mine[1] = math.nan
 
 
 @njit(**EXACT)
-def _normalise(g, first, out, share, scratch):
+def _write_words(g, first, read, layer, share, tools, scratch):
+    """The last product, some panels at a time, and what is to be known of it."""
+    apart()
+    rows, words = read.shape[0], g[t.WORDS]
+    depth = read.shape[1]
+    panel = t.LANES * ((depth + 3) // 4 * 4 if g[t.EIGHT] else 4 * depth)
+    note = 4 * t.LANES * (3 if g[t.EIGHT] else 1)
+    begin, end = _part((words + t.LANES - 1) // t.LANES, share)
+    sums = _floats(g[t.SUMS], (share[1], g[t.ROWS], 4))[share[0], first : first + rows]
+    for r in range(rows):
+        sums[r, 0], sums[r, 1], sums[r, 2], sums[r, 3] = _LEAST, 0, _LEAST, words
+    _round_all(g, read, tools)
+    for p in range(begin, end, t.PANELS):
+        left = p * t.LANES
+        size = min(min(p + t.PANELS, end) * t.LANES, words) - left
+        part = scratch[: rows * size].reshape(rows, size)
+        one = layer[0] + p * panel, layer[1] + p * note
+        _multiply(g, read, one, 0, part, _LEAST, _ALONE, tools)
+        for r in range(rows):
+            _sum_up(part[r], left, sums[r])
+            if g[t.OUT] != 0:
+                out = _floats(g[t.OUT] + 4 * ((first + r) * words + left), (size,))
+                for j in range(size):
+                    out[j] = part[r, j]
+
+
+@njit(**EXACT)
+def _normalise(g, first, rows, share):
     """From logits to log-probabilities: each thread has seen its share of the columns."""
     apart()
-    rows, words = out.shape
+    words = g[t.WORDS]
     begin, end = _part((words + t.LANES - 1) // t.LANES, share)
     left, right = begin * t.LANES, min(end * t.LANES, words)
     sums = _floats(g[t.SUMS], (share[1], g[t.ROWS], 4))
-    for r in range(rows):
-        mine = sums[share[0], first + r]
-        mine[0], mine[1], mine[2], mine[3] = -math.inf, 0, -math.inf, words - 1
-        if left < right:
-            start = min(max(left, FIRST_WORD), right)
-            _sum_up(out[r], left, start, right, mine, scratch)
-    _wait(g, share)
-    for r in range(rows):
-        one = sums[0, first + r]
-        highest, best, at = one[0], one[2], one[3]
+    for r in range(first, first + rows):
+        highest, best, at = sums[0, r, 0], sums[0, r, 2], sums[0, r, 3]
         for n in range(1, share[1]):
-            one = sums[n, first + r]
+            one = sums[n, r]
             highest = one[0] if one[0] > highest else highest
             if one[2] > best:
                 best, at = one[2], one[3]
         found = 0.0
         for n in range(share[1]):
-            one = sums[n, first + r]
+            one = sums[n, r]
             if one[1] != 0:  # a share of nothing but -inf; what is no number is to be seen
                 found += one[1] * math.exp(np.float64(one[0]) - highest)
         logarithm = np.float32(math.log(found))
-        less(out[r, left:right], highest, logarithm)
+        if g[t.OUT] != 0 and left < right:
+            less(g[t.OUT] + 4 * (r * words + left), right - left, highest, logarithm)
         if share[0] == 0:
-            _floats(g[t.BEST] + 4 * (first + r), (1,))[0] = (best - highest) - logarithm
-            _wholes(g[t.BEST_TOKEN] + 8 * (first + r), (1,))[0] = np.int64(at)
+            _floats(g[t.BEST] + 4 * r, (1,))[0] = (best - highest) - logarithm
+            _wholes(g[t.BEST_TOKEN] + 8 * r, (1,))[0] = min(np.int64(at), words - 1)
 
 
 @njit(**EXACT)
@@ -297,21 +368,22 @@ def _run_layers(g, first, rooms, share, tools, scratch):
             f = table[kind]
             _open(g, states, read, f[0], f[1])
             if kind == 0:
-                _times(g, read, f[2], f[3], 0, together, _LEAST, share, tools)
+                _times(g, read, (f[2], f[3]), 0, together, _LEAST, share, tools)
                 _wait(g, share)
                 if g[t.WRITES]:
-                    _continue(g, layer, first, together, context, share, scratch)
+                    _remember(g, layer, first, together, share)
+                    _continue(g, layer, first, inside, context, share, scratch)
                 else:
-                    _within(g, first, together, context, share, scratch)
+                    _within(g, layer, first, inside, context, share, scratch)
             elif kind == kinds - 1:
-                _times(g, read, f[2], f[3], 0, hidden, _FLOAT, share, tools)
+                _times(g, read, (f[2], f[3]), 0, hidden, _FLOAT, share, tools)
             else:
-                _times(g, read, f[2], f[3], 0, query, _LEAST, share, tools)
+                _times(g, read, (f[2], f[3]), 0, query, _LEAST, share, tools)
                 _wait(g, share)
-                _read_source(g, layer, first, query, context, share, scratch)
+                _read_source(g, layer, first, inside, context, share, scratch)
             _wait(g, share)
             made = hidden if kind == kinds - 1 else context
-            _times(g, made, f[4], f[5], base, states, _LEAST, share, tools)
+            _times(g, made, (f[4], f[5]), base, states, _LEAST, share, tools)
             _wait(g, share)
 
 
@@ -336,17 +408,18 @@ def _run_rows(g, first, last, share, helper):
     f = _wholes(g[t.TABLE] + 8 * g[t.LAYERS] * count, (len(t.LAST),))
     _open(g, states, read, f[0], f[1])
     if g[t.WRITES]:
-        out = _floats(g[t.OUT] + 4 * first * g[t.WORDS], (rows, g[t.WORDS]))
-        _times(g, read, f[2], f[3], 0, out, _LEAST, share, tools)
+        _write_words(g, first, read, (f[2], f[3]), share, tools, scratch)
         _tell_alignment(g, first, rows, share)
-        _normalise(g, first, out, share, scratch)
+        _wait(g, share)
+        _normalise(g, first, rows, share)
         return
     broad = (width + t.LANES - 1) // t.LANES * t.LANES
     weight, notes = ((width + 3) // 4 * 4, 3) if g[t.EIGHT] else (4 * width, 1)
+    _round_all(g, read, tools)
     for part in range(g[t.PARTS]):
         out = _floats(g[t.SOURCE] + 4 * (part * g[t.SOURCE_ROWS] + first) * width, (rows, width))
-        at, noted = f[2] + part * broad * weight, f[3] + 4 * part * broad * notes
-        _times(g, read, at, noted, 0, out, _LEAST, share, tools)
+        one = f[2] + part * broad * weight, f[3] + 4 * part * broad * notes
+        _multiply(g, read, one, 0, out, _LEAST, share, tools)
 
 
 def run(address):

@@ -176,8 +176,19 @@ def _fetch(b, address, place):
     at = b.gep(b.inttoptr(address, VECTOR.as_pointer()), [place])
     byte, number = ir.IntType(8).as_pointer(), ir.IntType(32)
     kind = ir.FunctionType(ir.VoidType(), [byte, number, number, number])
-    fetch = cgutils.get_or_insert_function(b.module, kind, "llvm.prefetch.p0i8")
-    b.call(fetch, [b.bitcast(at, byte), number(0), number(2), number(1)])
+    ask = cgutils.get_or_insert_function(b.module, kind, "llvm.prefetch.p0i8")
+    b.call(ask, [b.bitcast(at, byte), number(0), number(2), number(1)])
+
+
+@intrinsic
+def fetch(context, address):
+    """Ask for what stands there, for later."""
+
+    def generate(context, builder, signature, arguments):
+        _fetch(builder, arguments[0], ir.IntType(64)(0))
+        return context.get_dummy_value()
+
+    return types.none(types.int64), generate
 
 
 def spread(b, number):

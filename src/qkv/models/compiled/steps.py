@@ -7,14 +7,12 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import carray, njit
+from numba import njit
 
-from qkv.attention.kernels.additive.vectors import EXACT, SUMS, exp_twice, pointer, within
+from qkv.attention.kernels.additive.vectors import EXACT, SUMS
 from qkv.models.compiled.products import apart
 from qkv.models.compiled.task import WIDE
 
-_HALF = np.float32(0.5)
-_REACH = np.float32(43.0)  # exp(2x) is finite, and no denormal, for |x| up to here
 _LARGEST = np.float32(127)
 _ROUND = np.float32(1.5 * 2**23)  # added and taken away, it rounds to a whole number
 
@@ -77,62 +75,3 @@ def round_row(row, out, lanes):
         shifted = np.float32(row[n] * scale + _ROUND)
         out[n] = np.uint8(shifted.view(np.int32) + np.int32(128))
     return largest / _LARGEST + _total(row) * np.float32(0)
-
-
-@njit(**SUMS)
-def _sum_of_exponentials(row, highest):
-    """sum_j exp(row[j] - highest)."""
-    apart()
-    found = np.float32(0)
-    for j in range(row.shape[0]):
-        found += exp_twice(within((row[j] - highest) * _HALF, _REACH))
-    return found
-
-
-@njit(**EXACT)
-def _highest(row, first, values, places):
-    """The largest number and the first place where it stands; no number is passed over.
-
-    values, places: room for 4 WIDE. first: what place the row begins at.
-    """
-    apart()
-    size = 4 * WIDE
-    for n in range(size):
-        values[n], places[n] = -math.inf, n
-    whole = row.shape[0] // size * size
-    for start in range(0, whole, size):
-        part = row[start : start + size]
-        for n in range(size):
-            place = np.int32(start + n)
-            higher = part[n] > values[n]
-            places[n] = place if higher else places[n]
-            values[n] = part[n] if higher else values[n]
-    found, at = np.float32(-math.inf), np.int32(0)
-    for n in range(size):
-        if values[n] > found or (values[n] == found and places[n] < at):
-            found, at = values[n], places[n]
-    for j in range(whole, row.shape[0]):
-        if row[j] > found:
-            found, at = row[j], np.int32(j)
-    return found, first + at
-
-
-@njit(**EXACT)
-def highest_and_sum(row, first, room):
-    """max x, where it stands, and sum exp(x - max x), of a row that begins at place `first`.
-
-    The sum over a row of nothing but -inf is 0, and no number where one of it is none.
-    """
-    places = carray(pointer(room[4 * WIDE :].ctypes.data, np.int32(0)), (4 * WIDE,))
-    highest, at = _highest(row, first, room[: 4 * WIDE], places)
-    if highest == -math.inf:
-        return highest, at, np.float32(0 if (row == -math.inf).all() else math.nan)
-    return highest, at, _sum_of_exponentials(row, highest)
-
-
-@njit(**EXACT)
-def less(row, highest, logarithm):
-    """row = row - highest - logarithm."""
-    apart()
-    for j in range(row.shape[0]):
-        row[j] = (row[j] - highest) - logarithm

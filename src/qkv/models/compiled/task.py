@@ -6,6 +6,8 @@ LANES = 32
 """Outputs of a product that are computed together: a panel of its weight."""
 WIDE = 16
 """Numbers of a vector."""
+PANELS = 8
+"""Panels of the output layer whose products stay in the fastest cache."""
 
 (
     UNIT,
@@ -81,8 +83,8 @@ WRITES = 1, a step of a decoder: ROWS hypotheses, BEAMS a sentence. LENGTH token
 PAST [LAYERS, CAPACITY, 2, HEADS, PLACES, width of a head]; ORIGIN [LENGTH, ROWS]: in which row of
 PAST a hypothesis' token stands; 0: in its own. SENTENCE [ROWS / BEAMS]: which of the source each
 group reads; ALIGNMENT [ROWS, COLUMNS]: weights of TOLD_LAYER and TOLD_HEAD, -1: the heads' mean;
-TOLD [ROWS, HEADS, COLUMNS]: of all its heads. OUT [ROWS, WORDS]: log-probabilities; BEST, BEST_TOKEN
-[ROWS]: the largest from FIRST_WORD on.
+TOLD [ROWS, HEADS, LONGEST]: of all its heads. OUT [ROWS, WORDS]: log-probabilities; 0: they
+are not asked for; BEST, BEST_TOKEN [ROWS]: the largest of those from FIRST_WORD on.
 
 STATES, CONTEXT [rows, WIDTH], INSIDE [rows, 3 WIDTH or INNER], READ [rows, WIDTH] and ROUNDED
 [rows, 4 + bytes of a row of INSIDE] are to be written: CHUNK rows for each thread, but where
