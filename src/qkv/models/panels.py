@@ -14,8 +14,6 @@ from qkv.models.pages import in_large_pages
 from qkv.models.transformer_source import Heads, projections
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from jaxtyping import Float, Int
 
     from qkv.models.output import LinearOutput
@@ -36,6 +34,9 @@ class Table(NamedTuple):
     layers: int
     inner: int
     post: bool
+    eight: bool
+    embedding: Float[Tensor, "words width"]
+    words: int
     kept: list[Tensor]
 
     @staticmethod
@@ -52,7 +53,8 @@ class Table(NamedTuple):
                 (layer.around_feedforward, _network(layer.feedforward)),
             )
         ]
-        return _lay_out(model, layers, sublayers, (model.decoder_norm, [[output]]), precision)
+        last, table = (model.decoder_norm, [[output]]), model.target_embedding
+        return _lay_out(model.scale, table, sublayers, last, precision)
 
     @staticmethod
     def of_encoder(model: Transformer, precision: Precision) -> Table:
@@ -71,7 +73,8 @@ class Table(NamedTuple):
             for layer in cast("list[DecoderLayer]", list(model.decoder))
             for projection in projections(layer.cross_attention)[1:]
         ]
-        return _lay_out(model, layers, sublayers, (model.encoder_norm, taken), precision)
+        last, table = (model.encoder_norm, taken), model.source_embedding
+        return _lay_out(model.scale, table, sublayers, last, precision)
 
 
 class _Joined(NamedTuple):
@@ -82,7 +85,7 @@ class _Joined(NamedTuple):
 
 
 def _attention(attention: MultiHeadAttention, together: int) -> list[_Joined]:
-    """Queries, which are scaled here, with keys and values if it reads its own; and the outputs."""
+    """Queries, scaled, with keys and values where it reads its own; and the outputs."""
     read = _Joined(projections(attention)[:together], Heads.of(attention).scale)
     return [read, _Joined([attention.project_context])]
 
@@ -93,8 +96,8 @@ def _network(network: nn.Sequential) -> list[_Joined]:
 
 
 def _lay_out(
-    model: Transformer,
-    layers: Sequence[EncoderLayer] | Sequence[DecoderLayer],
+    scale: float,
+    embedding: nn.Embedding,
     sublayers: list[tuple[Residual, list[_Joined]]],
     last: tuple[nn.Module, list[list[nn.Linear]]],
     precision: Precision,
@@ -109,14 +112,17 @@ def _lay_out(
     ends = [_panels(_Joined(one), precision) for one in last[1]]
     tensors += [*_norm(norms[-1]), *(torch.cat(parts) for parts in zip(*ends, strict=True))]
     assert len(tensors) == len(sublayers) * len(FIELDS) + len(LAST)
-    tensors = in_large_pages(tensors)
+    *tensors, words = in_large_pages([*tensors, embedding.weight.detach()])
     epsilon = next(norm.eps for norm in norms if isinstance(norm, nn.LayerNorm))
     return Table(
         torch.tensor([tensor.data_ptr() if len(tensor) else 0 for tensor in tensors]),
-        torch.tensor([model.scale, epsilon], dtype=torch.float32),
-        len(layers),
-        cast("nn.Linear", layers[0].feedforward[0]).out_features,
+        torch.tensor([scale, epsilon], dtype=torch.float32),
+        sum(len(joined[0].layers) == 3 for _, joined in sublayers),
+        sublayers[-1][1][0].layers[0].out_features,
         post,
+        precision == "int8",
+        words,
+        last[1][0][0].out_features,
         tensors,
     )
 

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 _SHARED = 24  # tokens up to which threads share columns
 _CHUNK = 36  # tokens that a thread takes through all layers
 _ROOM = 25 * t.LANES
-_Task = ctypes.c_int64 * t.SLOTS
+_TASKS = 64  # numbers of rows and of keys for which a thread keeps memory
 
 
 @cache
@@ -85,7 +85,6 @@ class CompiledSearch:
     def __init__(self, model: Transformer, precision: Precision = "float32") -> None:
         self.model = model
         self.heads = Heads.of(cast("DecoderLayer", model.decoder[0]).self_attention)
-        self.eight = precision == "int8"
         encoder = cast("list[EncoderLayer]", list(model.encoder))
         self.reader = None
         self.reads: Table | None = None
@@ -98,13 +97,9 @@ class CompiledSearch:
             self.reader = SourceReader(model, precision)
         self.writes = Table.of_decoder(model, precision)
         self.places = Places(model.target_positions, model.target_embedding, model.longest_target)
-        self.embedding = model.target_embedding.weight.detach().clone()
-        self.source_embedding = (
-            self.embedding
-            if model.source_embedding is model.target_embedding
-            else model.source_embedding.weight.detach().clone()
-        )
-        self.rooms = threading.local()
+        head = model.alignment.head
+        self._alignment = (model.alignment.layer, -1 if head is None else head)
+        self.kept = _Kept()
 
     @staticmethod
     def gap(model: Transformer, precision: Precision) -> str | None:
@@ -132,7 +127,7 @@ class CompiledSearch:
     def _read(self, source: Int[Tensor, "batch source"], lengths: Int[Tensor, " batch"]) -> Source:
         """Run the encoder; pads are left out."""
         batch, longest = source.shape
-        parts, width = 2 * len(self.model.decoder), self.embedding.shape[1]
+        parts, width = 2 * len(self.model.decoder), self.writes.embedding.shape[1]
         if self.reads is None:
             assert self.reader is not None
             memory = self.reader(source, lengths).memory.permute(0, 1, 2, 4, 3, 5)
@@ -145,25 +140,21 @@ class CompiledSearch:
             sentence = torch.repeat_interleave(lengths)
             tokens = source[torch.arange(longest) < lengths.unsqueeze(1)]
         rows = len(sentence)
-        spread = _Spread.of(rows, _groups(sizes) if batch > 1 else [])
-        memory = _numbers(parts, rows, width)
-        task = self._task(self.reads, spread, rows, longest)
-        task[t.TOKENS], task[t.EMBEDDING] = _address(tokens), _address(self.source_embedding)
-        places = self.source_places.first(longest)
-        task[t.PLACE], task[t.BEAMS], task[t.SENTENCE] = _address(places), 1, _address(sentence)
-        task[t.START], task[t.COUNT] = _address(begins), _address(lengths)
-        task[t.SOURCE], task[t.SOURCE_ROWS], task[t.PARTS] = _address(memory), rows, parts
-        share(_run(), ctypes.addressof(task), spread.threads)
+        memory, places = _numbers(parts, rows, width), self.source_places.first(longest)
+        groups = _groups(sizes) if batch > 1 else []
+        task = self._task(self.reads, rows, longest, groups)
+        task.call(
+            *(1, tokens.data_ptr(), places.data_ptr(), begins.data_ptr(), lengths.data_ptr()),
+            *(memory.data_ptr(), rows, parts, longest, sentence.data_ptr(), 0),
+        )
         return Source(memory, begins, lengths, longest)
 
-    @torch.no_grad()
     def step(self, tokens: Int[Tensor, "batch beams"], state: CompiledState) -> Step:
         """See `Decoder.step`."""
-        out = _numbers(*tokens.shape, len(self.embedding))
+        out = _numbers(*tokens.shape, self.writes.words)
         found = self._write(tokens, state, out)
         return Step(out, found.state, found.attention)
 
-    @torch.no_grad()
     def best(self, tokens: Int[Tensor, "batch beams"], state: CompiledState) -> Best:
         """See `GreedyDecoder.best`."""
         return self._write(tokens, state, None)
@@ -172,73 +163,84 @@ class CompiledSearch:
         self, tokens: Int[Tensor, "batch beams"], state: CompiledState, out: Tensor | None
     ) -> Best:
         """Make a step; log-probabilities go to `out`, if they are asked for."""
-        source, beams, rows = state.source, tokens.shape[1], tokens.numel()
-        place = self.places.at(state.past.length)
+        source, shape = state.source, tokens.shape
+        place, tokens = self.places.at(state.past.length), tokens.contiguous()
         past, buffer = state.past.grown()
-        data, tokens = buffer.data, tokens.contiguous()
-        best, best_tokens = _numbers(*tokens.shape), torch.empty_like(tokens)
-        alignment = _numbers(*tokens.shape, source.longest)
-        spread = _Spread.of(rows)
-        task = self._task(self.writes, spread, rows, max(source.longest, past.length))
-        heads = self.model.alignment
-        task[t.TOKENS : t.PLACE + 1] = [
-            *(tokens.data_ptr(), self.embedding.data_ptr(), place.data_ptr())
-        ]
-        task[t.START : t.SOURCE_ROWS + 1] = [
-            *(source.begins.data_ptr(), source.lengths.data_ptr()),
-            *(source.memory.data_ptr(), source.memory.shape[1]),
-        ]
-        task[t.WRITES : t.SENTENCE + 1] = [
-            *(1, state.past.length, data.shape[4], data.shape[1], data.data_ptr()),
-            *(_address(past.origin), state.sentence.data_ptr()),
-        ]
-        task[t.BEAMS] = beams
-        task[t.COLUMNS : t.TOLD_HEAD + 1] = [
-            *(source.longest, heads.layer, -1 if heads.head is None else heads.head)
-        ]
-        task[t.ALIGNMENT : t.BEST_TOKEN + 1] = [
-            *(alignment.data_ptr(), len(self.embedding), _address(out)),
+        best, best_tokens = _numbers(*shape), torch.empty_like(tokens)
+        alignment = _numbers(*shape, source.longest)
+        memory, data = source.memory, buffer.data
+        task = self._task(self.writes, tokens.numel(), max(source.longest, past.length), None)
+        task.call(
+            *(shape[1], tokens.data_ptr(), place.data_ptr(), source.begins.data_ptr()),
+            *(source.lengths.data_ptr(), memory.data_ptr(), memory.shape[1], 0, source.longest),
+            *(state.sentence.data_ptr(), 1, state.past.length, data.shape[4], data.shape[1]),
+            *(data.data_ptr(), _address(past.origin), alignment.data_ptr(), _address(out)),
             *(best.data_ptr(), best_tokens.data_ptr()),
-        ]
-        share(_run(), ctypes.addressof(task), spread.threads)
-        after = CompiledState(past, source, state.sentence, beams)
+        )
+        after = CompiledState(past, source, state.sentence, shape[1])
         return Best(best, best_tokens, after, alignment)
 
-    def _task(self, table: Table, spread: _Spread, rows: int, longest: int) -> Any:
-        """Return a task that lacks what is read and found."""
-        width, heads = self.embedding.shape[1], self.heads.number
-        chunk = spread.chunk or rows
+    def _task(self, table: Table, rows: int, longest: int, groups: list[int] | None) -> _Task:
+        """Return a task that lacks what is of the call; a step's is kept for the next one."""
         longest = -(-longest // t.WIDE) * t.WIDE
-        size = _ROOM + max(chunk * t.PANELS * t.LANES, 5 * longest + 16)
-        broad = max(3 * width, table.inner)
-        threads = spread.threads
-        parts = (
-            *(threads * chunk * width, threads * chunk * width, threads * chunk * broad),
-            *(threads * chunk * width, threads * chunk * (broad + 8) // 4 + 2, threads * rows * 4),
-            *(threads * size, rows * heads * longest),
-        )
-        room = self._room(sum(parts) + 2 * len(parts))
-        places = [
-            room + 4 * start
-            for start in itertools.accumulate((p + p % 2 for p in parts[:-1]), initial=0)
-        ]
-        task = _Task()
-        task[t.UNITS : t.TOKENS] = [
-            *(len(spread.bounds) - 1 if spread.bounds else 0, spread.address, chunk),
-            *(*spread.team, rows, 1, width, heads, table.inner, table.layers, table.post),
-            *(self.eight, table.addresses.data_ptr(), table.numbers.data_ptr()),
-        ]
-        task[t.LONGEST] = longest
-        task[t.TOLD] = places[-1]
-        task[t.STATES : t.SIZE + 1] = [*places[:-1], size]
+        held = self.kept.tasks
+        key = (rows, longest, torch.get_num_threads())
+        if groups is None and key in held:
+            return held[key]
+        task = _Task(table, self.heads.number, self._alignment, rows, longest, groups)
+        if groups is None:
+            if len(held) > _TASKS:
+                held.clear()
+            held[key] = task
         return task
 
-    def _room(self, numbers: int) -> int:
-        """Return where a thread's memory begins: it is kept for the next call."""
-        held: Tensor | None = getattr(self.rooms, "memory", None)
-        if held is None or len(held) < numbers:
-            held = self.rooms.memory = _numbers(numbers)
-        return held.data_ptr()
+
+class _Kept(threading.local):
+    """The tasks of each thread."""
+
+    def __init__(self) -> None:
+        self.tasks: dict[tuple[int, ...], _Task] = {}
+
+
+class _Task:
+    """Numbers as `qkv.models.compiled.task` says, and the memory that they point at."""
+
+    def __init__(
+        self,
+        table: Table,
+        heads: int,
+        told: tuple[int, int],
+        rows: int,
+        longest: int,
+        groups: list[int] | None,
+    ) -> None:
+        """Fill in all but what is of one call. longest: keys that any query meets."""
+        spread = _Spread.of(rows, groups)
+        width, chunk = table.embedding.shape[1], spread.chunk or rows
+        broad, threads = max(3 * width, table.inner), spread.threads
+        size = _ROOM + max(chunk * t.PANELS * t.LANES, 5 * longest + 16)
+        parts = (
+            *(rows * heads * longest, threads * chunk * width, threads * chunk * width),
+            *(threads * chunk * broad, threads * chunk * width),
+            *(threads * chunk * (broad + 8) // 4 + 2, threads * rows * 4, threads * size),
+        )
+        sizes = [part + part % 2 for part in parts]
+        self.memory, self.table, self.spread = _numbers(sum(sizes)), table, spread
+        begin = self.memory.data_ptr()
+        places = (begin + 4 * start for start in itertools.accumulate(sizes[:-1], initial=0))
+        self.numbers = (ctypes.c_int64 * t.SLOTS)(
+            *(0, 0, max(len(spread.bounds) - 1, 0), spread.address, chunk, *spread.team, rows),
+            *(width, heads, table.inner, table.layers, table.post, table.eight),
+            *(_address(table.addresses), _address(table.numbers), _address(table.embedding)),
+            *(table.words, longest, *told, *places, size),
+        )
+        self.address = ctypes.addressof(self.numbers)
+
+    def call(self, *given: int) -> None:
+        """Fill in what is of this call, and run."""
+        self.numbers[t.UNIT], self.numbers[t.HELPER] = 0, 0
+        self.numbers[t.BEAMS : t.BEAMS + len(given)] = given
+        share(_run(), self.address, self.spread.threads)
 
 
 class _Spread(NamedTuple):

@@ -53,17 +53,19 @@ class Finished:
             ValueError: a total is NaN.
         """
         length = step + 1
-        ended = picked.tokens == EOS
-        total = float(picked.totals.sum())  # one number to ask of
+        # Lists: the numbers are few, and each operation on a tensor costs more than they do.
+        total = sum(picked.totals.flatten().tolist())
         if math.isnan(total):
             raise ValueError(
                 f"the model gives NaN in step {length}: its parameters or its inputs hold NaN or "
                 "inf (did the training diverge?)"
             )
-        if not self.found and length < self.shortest and not ended.any():
+        started = self.found or length >= self.shortest
+        if not started and EOS not in picked.tokens.flatten().tolist():
             if total > -math.inf:
                 return None
             return picked.totals.amax(1) > -torch.inf  # what is said below, while none has ended
+        ended = picked.tokens == EOS
         limits = self.limits[sentences]
         last = length >= limits
         scores = self.scoring.score(picked.totals, length, covered)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -93,14 +94,16 @@ def _limits(
     lengths: Int[Tensor, " batch"], config: SearchConfig, longest: int | None
 ) -> Int[Tensor, " batch"]:
     """Return the longest output of each sentence, EOS counted."""
-    limits = (config.max_ratio * (lengths - 1).double()).floor().long() + config.max_extra
-    if limits.min() < 1:
+    sizes = [n - 1 for n in lengths.tolist()]
+    limits = [math.floor(config.max_ratio * n) + config.max_extra for n in sizes]
+    if min(limits) < 1:
         raise ValueError(
             f"search.max_ratio = {config.max_ratio} and search.max_extra = {config.max_extra} "
-            f"leave no room for an output of a source of {int(lengths[limits.argmin()]) - 1} "
+            f"leave no room for an output of a source of {sizes[limits.index(min(limits))]} "
             "tokens; raise max_extra to at least 1"
         )
-    return limits if longest is None else limits.clamp(max=longest)
+    cut = limits if longest is None else [min(limit, longest) for limit in limits]
+    return torch.tensor(cut, device=lengths.device)
 
 
 def _begin(
@@ -123,7 +126,7 @@ def _begin(
 def _extend(
     decoder: Decoder, strategy: Strategy
 ) -> Callable[[Live, State, int], tuple[Picked, State, Tensor | None]]:
-    """Return how hypotheses are extended by a token: which go on, their parents' state and rows."""
+    """Return what extends hypotheses: who goes on, and their parents' state and attention."""
 
     def greedily(live: Live, state: State, _: int) -> tuple[Picked, State, Tensor | None]:
         log_probs, tokens, state, attention = best(live.tokens, state)
@@ -204,8 +207,7 @@ def _collect(
         )
     sentences = found.nonzero()[:, 0]
     steps = finished.steps[found]
-    tokens, attention = follow(records, sentences, steps, finished.slots[found])
-    rows = None if attention is None else attention.cpu()
+    tokens, rows = follow(records, sentences, steps, finished.slots[found])
     results: list[list[Hypothesis]] = [[] for _ in range(len(lengths))]
     widths = lengths.tolist()
     for h, (i, n, ids, log_prob, score) in enumerate(

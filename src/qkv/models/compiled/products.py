@@ -224,6 +224,11 @@ def _rows_at_a_time(multiply):
     return some_rows
 
 
+@njit(**EXACT)
+def _joined(one, other):
+    return one + other
+
+
 def _product(some_rows, notes_vectors):
     @njit(**EXACT)
     def product(a, weight, notes, base, out, floor, share, room):
@@ -248,14 +253,14 @@ def _product(some_rows, notes_vectors):
                 start, move = (base + at, columns * _BYTES) if base else (zeros, 0)
                 one = (read + r * step, step, scales + r * _BYTES, panel, depth, noted)
                 if first + LANES <= columns:
-                    given = one + (start, move, out.ctypes.data + at, columns * _BYTES)
+                    given = _joined(one, (start, move, out.ctypes.data + at, columns * _BYTES))
                     r += some_rows(rows - r, given, floor)
                     continue
                 size = columns - first
                 for i in range(min(rows - r, MOST)):
                     row = carray(pointer(start + i * move, np.float32(0)), (LANES,))
                     room[i, :size] = row[:size]
-                given = one + (room.ctypes.data, line, room[MOST].ctypes.data, line)
+                given = _joined(one, (room.ctypes.data, line, room[MOST].ctypes.data, line))
                 done = some_rows(rows - r, given, floor)
                 for i in range(done):
                     out[r + i, first:columns] = room[MOST + i, :size]
