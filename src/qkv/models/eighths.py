@@ -1,4 +1,8 @@
-"""Numbers as whole ones of 8 bits and a scale a row."""
+"""Numbers as whole ones of 8 bits and a scale a row, and their products.
+
+Symmetric quantisation of weights (once, by output) and of activations (as they come, by row), as
+CTranslate2 and most others do it; see Jacob et al. 2018, section 2.
+"""
 
 from __future__ import annotations
 
@@ -20,3 +24,16 @@ def in_eighths(
     scale = torch.where(largest > 0, _LARGEST / largest, 0)
     whole = (rows * scale.unsqueeze(1)).round().nan_to_num(0.0).to(torch.int8)
     return whole, largest / _LARGEST + 0 * rows.sum(1)
+
+
+def multiply_eighths(
+    rows: Float[Tensor, "rows inputs"],
+    weight: Int8[Tensor, "inputs outputs"],
+    scales: Float[Tensor, " outputs"],
+    bias: Float[Tensor, " outputs"] | None,
+) -> Float[Tensor, "rows outputs"]:
+    """x W + b: the rows are rounded as the weight was, products are summed exactly."""
+    whole, worth = in_eighths(rows)
+    sums = torch._int_mm(whole, weight).to(rows.dtype)
+    found = sums * (worth.unsqueeze(1) * scales)
+    return found if bias is None else found + bias

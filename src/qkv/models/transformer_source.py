@@ -199,7 +199,7 @@ class SourceReader:
     ) -> Read:
         """Read some sources."""
         batch, longest = source.shape
-        mask = _padding(lengths, longest, self.memory.weight.dtype)
+        mask = _padding(lengths, longest, self.memory.bias.dtype)
         states = self._encode(source, lengths, mask)
         memory = self.memory(states).view(
             batch, longest, self.decoders, 2, self.heads.number, self.heads.width
