@@ -22,7 +22,6 @@ from qkv.models.compiled.task import WIDE
 BYTES = 4
 WHOLE = ir.IntType(64)
 _MASK = ir.VectorType(ir.IntType(1), WIDE)
-_PLACES = ir.VectorType(WHOLE, WIDE)
 _BITS = ir.VectorType(ir.IntType(32), WIDE)
 
 
@@ -37,8 +36,10 @@ def add_products(b, x, y, to):
 
 def inside(b, first, size):
     """Which of the numbers from `first` on lie below size."""
-    places = ir.Constant(_PLACES, list(range(WIDE)))
-    return b.icmp_signed("<", b.add(places, spread(b, first)), spread(b, size))
+    kind = ir.IntType(32)  # a vector of them is one register
+    places = ir.Constant(_BITS, list(range(WIDE)))
+    left = spread(b, b.trunc(b.sub(size, first), kind))
+    return b.icmp_signed("<", places, left)
 
 
 def read(b, address, mask):
