@@ -15,7 +15,7 @@ from torch.testing import assert_close
 from qkv.configfile import make_config
 from qkv.models.weights import load_tensors
 from qkv.training.distributed import Processes
-from small_runs import fit, tree, write_toml
+from small_runs import LABELLERS, fit, tree, write_labels, write_toml
 
 CPU = torch.device("cpu")
 
@@ -53,15 +53,19 @@ def test_one_process_needs_no_other():
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    ("kind", "tokens"),
+    [("transformer", 14), ("classifier", 22), ("hierarchical", 22), ("tagger", 22)],
+)
 def test_two_processes_learn_what_one_does_and_only_the_leader_writes(
-    corpus: Path, tmp_path: Path
+    kind: str, tokens: int, corpus: Path, tmp_path: Path
 ):
     """Without dropout, and with batches of a single row, so that a process gets none of it."""
-    values = tree(
-        corpus, "transformer", epochs=2, accumulate=3, evaluate_every=6, max_steps=14, average=2
-    )
-    values["data"]["tokens_per_batch"] = 14
-    values["model"] |= {"dropout": 0.0, "attention_dropout": 0.0}
+    if kind in LABELLERS:
+        corpus = write_labels(tmp_path / "labels", kind, train=60, test=9)
+    values = tree(corpus, kind, epochs=2, accumulate=3, evaluate_every=6, max_steps=14, average=2)
+    values["data"]["tokens_per_batch"] = tokens
+    values["model"] |= {key: 0.0 for key in values["model"] if key.endswith("dropout")}
     sizes = [len(rows) for rows in build_trainer(make_config(values), tmp_path / "x").batches()]
     assert 1 in sizes and any(size % 2 for size in sizes if size > 1)
     config = write_toml(tmp_path / "config.toml", values)
