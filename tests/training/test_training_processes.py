@@ -55,15 +55,18 @@ def test_one_process_needs_no_other():
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "tokens"),
-    [("transformer", 14), ("classifier", 22), ("hierarchical", 22), ("tagger", 22)],
+    [("transformer", 14), ("classifier", 18), ("tagger", 18)],
 )
 def test_two_processes_learn_what_one_does_and_only_the_leader_writes(
     kind: str, tokens: int, corpus: Path, tmp_path: Path
 ):
     """Without dropout, and with batches of a single row, so that a process gets none of it."""
+    settings = {"epochs": 2, "accumulate": 3, "evaluate_every": 6, "max_steps": 14, "average": 2}
     if kind in LABELLERS:
         corpus = write_labels(tmp_path / "labels", kind, train=60, test=9)
-    values = tree(corpus, kind, epochs=2, accumulate=3, evaluate_every=6, max_steps=14, average=2)
+        # Adam would not see a gradient that is twice what it should be; this does.
+        settings |= {"optimizer": "sgd", "clip": 0.0, "learning_rate": 0.2}
+    values = tree(corpus, kind, **settings)
     values["data"]["tokens_per_batch"] = tokens
     values["model"] |= {key: 0.0 for key in values["model"] if key.endswith("dropout")}
     sizes = [len(rows) for rows in build_trainer(make_config(values), tmp_path / "x").batches()]
