@@ -135,6 +135,7 @@ def _weights(query: Mapped, prepared: PreparedLinear) -> Tensor:
 
 def _check_query(state: LinearState, query: Tensor) -> None:
     check_inputs(query, query, query)
+    state.check_draw()
     check_dim(state.features, query)
     width = state.features.width(query.shape[-1])
     if width != state.sums.shape[-2]:
