@@ -99,6 +99,27 @@ def test_two_processes_learn_what_one_does_and_only_the_leader_writes(
 
 
 @pytest.mark.slow
+def test_measuring_the_dev_set_may_take_longer_than_the_processes_wait_for_each_other(
+    corpus: Path, tmp_path: Path
+):
+    """Ten minutes of NCCL, thirty of gloo; here seconds. It is the leader alone who measures."""
+    settings = {"epochs": 1, "max_steps": 2, "average": 1, "schedule": "constant"}
+    config = write_toml(tmp_path / "config.toml", tree(corpus, "rnnenc", **settings))
+    script = Path(__file__).parent / "slow_leader.py"
+    ended = subprocess.run(
+        [
+            *(sys.executable, "-m", "torch.distributed.run", "--standalone"),
+            *("--nproc-per-node", "2", script, config, tmp_path / "run", "10", "14"),
+        ],
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+    )
+    assert ended.returncode == 0, ended.stderr
+    assert [record["step"] for record in history(tmp_path / "run")] == [2, 2]
+
+
+@pytest.mark.slow
 def test_processes_that_cannot_train_all_end_with_an_error(corpus: Path, tmp_path: Path):
     values = tree(corpus)
     values["data"]["train"] = [str(corpus / "nothing.tsv")]
