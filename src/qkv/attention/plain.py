@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from qkv.attention.kernels.kernel import transformed
 from qkv.attention.kernels.sdpa import with_lost_rows
 from qkv.attention.kernels.twice import differentiable_twice
 from qkv.attention.masks.mask import Mask
@@ -73,8 +74,9 @@ def _fused(
     if (
         len(shape) != 4
         or other != value.shape
-        or shape[:2] != other[:2]
         or shape[3] != other[3]
+        or shape[1] != other[1]
+        or shape[0] != other[0]
         or 0 in shape
         or other[2] == 0
         or query.dtype not in _TYPES
@@ -82,6 +84,7 @@ def _fused(
         or value.dtype != query.dtype
         or torch.get_float32_matmul_precision() != "highest"
         or torch.compiler.is_compiling()
+        or transformed()
     ):
         return None
     scale = kind.scale(shape[3])

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from qkv.attention.biases.position_bias import Placed
+from qkv.attention.recorded import recorded
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -47,7 +48,8 @@ class Kernel:
 
     requires: "module:function" that says why it cannot run here, or None.
     devices: kinds of device. biases: it adds a bias.
-    transforms: whether torch.func, forward-mode derivatives and torch.compile pass through it.
+    transforms: whether torch.func and forward-mode derivatives pass through it.
+    compiles: whether torch.compile and torch.export do.
     holds_hidden: it keeps the score's numbers of each pair, and not its energy alone.
     gains_from: pairs times width, in all, from which on it is worth its start (measured).
     queries_from: queries from which on what it prepares of the keys pays (measured).
@@ -74,6 +76,7 @@ class Kernel:
     requires: str | None = None
     devices: tuple[str, ...] | None = None
     transforms: bool = True
+    compiles: bool = True
     holds_hidden: bool = True
     gains_from: int = 0
     queries_from: int = 1
@@ -119,7 +122,9 @@ class Kernel:
         if self.devices is not None and work.query.device.type not in self.devices:
             return f"tensors on {work.query.device.type}"
         if not self.transforms and transformed():
-            return "what torch.func, forward mode or torch.compile records"
+            return "what torch.func or forward mode differentiates or maps"
+        if not self.compiles and recorded():
+            return "what torch.compile records"
         return self.absent
 
     def loss(self, work: Work) -> str | None:
@@ -162,10 +167,9 @@ def _imported(target: str) -> Any:
 
 
 def transformed() -> bool:
-    """Whether an operation is recorded in a way that autograd functions are not."""
+    """Whether torch.func or forward mode is at work: neither knows what torch has fused."""
     return (
-        torch.compiler.is_compiling()
-        or torch._C._are_functorch_transforms_active()
+        torch._C._are_functorch_transforms_active()
         or torch.autograd.forward_ad._current_level >= 0
     )
 

@@ -12,7 +12,6 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from qkv.attention.kernels.kernel import transformed
 from qkv.attention.kernels.reference import beside
 from qkv.attention.kernels.tiled import available, fused
 from qkv.attention.kernels.twice import differentiable_twice
@@ -60,7 +59,7 @@ def _told(given: tuple[Tensor, ...]) -> bool:
     """Whether torch's own operator may tell the log-normaliser: a CPU, and nothing recorded."""
     plain = all(t.device.type == "cpu" and t.stride(-1) == 1 for t in given)
     recorded = torch.is_grad_enabled() and any(t.requires_grad for t in given)
-    open_ = torch.is_autocast_enabled("cpu") or transformed()
+    open_ = torch.is_autocast_enabled("cpu") or torch.compiler.is_compiling()
     return plain and not recorded and not open_ and available()
 
 

@@ -71,7 +71,8 @@ def _striding(work: Work) -> bool:
     plain = slots.fusable and slots.bias is None and len(work.leading) == 2
     here = work.query.device.type == "cpu" and not torch.is_autocast_enabled("cpu")
     fits = width == work.value.shape[-1]
-    return plain and here and fits and not transformed() and available()
+    open_ = transformed() or torch.compiler.is_compiling()
+    return plain and here and fits and not open_ and available()
 
 
 def _banded(work: Work, band: Band) -> Attended:
@@ -199,7 +200,7 @@ def _few_at_a_time(work: Work, tile: Tile) -> bool:
         and all(size == 1 for n, size in enumerate(columns[:-2]) if n != 1)
     )
     here = work.query.device.type == "cpu" and not torch.is_autocast_enabled("cpu")
-    return plain and fits and here and available()
+    return plain and fits and here and not transformed() and available()
 
 
 def _tiled(work: Work, slots: Slots, tile: Tile, seen: Visible | None) -> Tensor:
