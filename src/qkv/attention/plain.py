@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from qkv.attention.kernels.kernel import transformed
-from qkv.attention.kernels.sdpa import with_lost_rows
+from qkv.attention.kernels.sdpa import loses_none, with_lost_rows
 from qkv.attention.kernels.twice import differentiable_twice
 from qkv.attention.masks.mask import Mask
 from qkv.attention.scores.dot import Dot
@@ -26,8 +26,12 @@ if TYPE_CHECKING:
     from qkv.attention.prepared import Prepared
     from qkv.attention.tiles import Tiles
 
-_SCORES = {"dot": Dot(), "scaled_dot": ScaledDot()}
-_KINDS = (Dot, ScaledDot)
+_SCORES: dict[object, DotScore] = {
+    "dot": Dot(),
+    Dot: Dot(),
+    "scaled_dot": ScaledDot(),
+    ScaledDot: ScaledDot(),
+}
 _TYPES = (torch.float32, torch.float64)
 
 
@@ -67,12 +71,11 @@ def _fused(
     score: object, query: Tensor, key: Tensor, value: Tensor, causal: bool
 ) -> Tensor | None:
     """Call torch's fused attention if all fits; None if not."""
-    kind = _SCORES.get(score) if isinstance(score, str) else score
-    if not isinstance(kind, DotScore) or type(kind) not in _KINDS:
-        return None
+    kind = _SCORES.get(score if isinstance(score, str) else type(score))
     shape, other = query.shape, key.shape
     if (
-        len(shape) != 4
+        kind is None
+        or len(shape) != 4
         or other != value.shape
         or shape[3] != other[3]
         or shape[1] != other[1]
@@ -92,4 +95,4 @@ def _fused(
         context = differentiable_twice(query, key, value, None, scale, causal)
     else:
         context = F.scaled_dot_product_attention(query, key, value, is_causal=causal, scale=scale)
-    return with_lost_rows(query, context)
+    return context if loses_none(query) else with_lost_rows(query, context)

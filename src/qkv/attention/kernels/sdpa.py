@@ -65,11 +65,16 @@ def _told(given: tuple[Tensor, ...]) -> bool:
 
 def with_lost_rows(query: Tensor, context: Tensor) -> Tensor:
     """A query that is not finite has no context: torch's CPU kernel gives it zeros, not NaN."""
-    if recorded():
-        return context.masked_fill(~query.isfinite().all(-1, keepdim=True), math.nan)
-    if query.device.type != "cpu" or math.isfinite(query.detach().sum()):
+    if not recorded() and loses_none(query):
         return context
     return context.masked_fill(~query.isfinite().all(-1, keepdim=True), math.nan)
+
+
+def loses_none(query: Tensor) -> bool:
+    """Whether all are finite, at a glance; after a large product each line here is read anew."""
+    if not query.is_cpu:
+        return True
+    return math.isfinite((query.detach() if query.requires_grad else query).sum().item())
 
 
 def _mask(work: Work) -> Tensor | None:
