@@ -76,6 +76,7 @@ def _fused(
     if (
         kind is None
         or len(shape) != 4
+        or len(other) != 4
         or other != value.shape
         or shape[3] != other[3]
         or shape[1] != other[1]
