@@ -12,3 +12,12 @@ def recorded() -> bool:
     then not left out: the graph serves any numbers.
     """
     return torch.compiler.is_compiling()
+
+
+def transformed() -> bool:
+    """Whether an operation is recorded in a way that autograd functions are not."""
+    return (
+        torch.compiler.is_compiling()
+        or torch._C._are_functorch_transforms_active()
+        or torch.autograd.forward_ad._current_level >= 0
+    )

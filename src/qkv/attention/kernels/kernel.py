@@ -8,9 +8,8 @@ from functools import cached_property
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-import torch
-
 from qkv.attention.biases.position_bias import Placed
+from qkv.attention.recorded import transformed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -159,15 +158,6 @@ class Kernel:
 def _imported(target: str) -> Any:
     module, _, function = target.partition(":")
     return getattr(import_module(module), function)
-
-
-def transformed() -> bool:
-    """Whether an operation is recorded in a way that autograd functions are not."""
-    return (
-        torch.compiler.is_compiling()
-        or torch._C._are_functorch_transforms_active()
-        or torch.autograd.forward_ad._current_level >= 0
-    )
 
 
 def learns(bias: Tensor | Placed) -> bool:

@@ -12,12 +12,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from qkv.attention.kernels.kernel import transformed
 from qkv.attention.kernels.reference import beside
 from qkv.attention.kernels.tiled import available, fused
 from qkv.attention.kernels.twice import differentiable_twice
 from qkv.attention.kernels.unrounded import rounds, unrounded
-from qkv.attention.recorded import recorded
+from qkv.attention.recorded import recorded, transformed
 from qkv.attention.result import Attended
 from qkv.attention.scores.score import DotScore
 

@@ -15,12 +15,13 @@ from torch import Tensor
 
 from qkv.attention.biases.position_bias import Placed
 from qkv.attention.kernels.banded import Strip, banded
-from qkv.attention.kernels.kernel import learns, transformed
+from qkv.attention.kernels.kernel import learns
 from qkv.attention.kernels.reference import beside
 from qkv.attention.kernels.sdpa import with_lost_rows
 from qkv.attention.kernels.tiled import SharedTiles, available, tiled
 from qkv.attention.masks.pairs import first_real, tile_axis
 from qkv.attention.masks.visible import Visible, visible
+from qkv.attention.recorded import transformed
 from qkv.attention.result import Attended
 from qkv.attention.reweighters.reweighter import Positional
 from qkv.attention.scores.score import DotScore
