@@ -21,6 +21,7 @@ from qkv.attention.scores.scaled_dot import ScaledDot
 from qkv.attention.scores.score import DotScore
 
 if TYPE_CHECKING:
+    from qkv.attention.masks.runs import Runs
     from qkv.attention.masks.visible import Visible
     from qkv.attention.prepared import Prepared
     from qkv.attention.tiles import Tiles
@@ -58,7 +59,7 @@ def plain_step(score: object, query: Tensor, prepared: Prepared) -> Tensor | Non
     return _fused(score, query, prepared.key, prepared.value, causal)
 
 
-def _triangle(seen: Visible | Tiles) -> bool:
+def _triangle(seen: Visible | Tiles | Runs) -> bool:
     return getattr(seen, "causal", False)
 
 

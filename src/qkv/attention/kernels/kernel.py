@@ -52,6 +52,7 @@ class Kernel:
     queries_from: queries from which on what it prepares of the keys pays (measured).
     remarks: "module:function" that says what a plan should tell about some work, or None.
     chooses: asked for some weights it returns no others.
+    runs: it works on a run of keys a query, where a mask leaves out all others.
     tiles: it works on tiles of pairs, where a mask leaves out most of them.
     pads_from: with keys and values of two widths it pads the narrower, which is worth it from so
         many (query, key) pairs a head on; "auto" leaves fewer to the next kernel.
@@ -69,6 +70,7 @@ class Kernel:
     holds_pairs: bool = True
     pads_from: int = 0
     tiles: bool = False
+    runs: bool = False
     chooses: bool = False
     requires: str | None = None
     devices: tuple[str, ...] | None = None
@@ -93,12 +95,9 @@ class Kernel:
     def gap(self, work: Work) -> str | None:
         """Name the first part of this work that the kernel cannot do; None if it does it all."""
         slots = work.slots
-        if self.tiles and not slots.tileable:
-            return f"reweighter {type(slots.reweighter).__name__}, which needs all keys at once"
-        if self.tiles and work.tiles is None:
-            return "what no mask limits to some keys a query"
-        if not self.tiles and work.tiles is not None:
-            return "a mask that is laid out in tiles"
+        misfit = self._misfit(work)
+        if misfit is not None:
+            return misfit
         if self.families is not None and slots.score.family not in self.families:
             return f"score {type(slots.score).__name__}"
         if self.normalizers is not None and slots.normalizer.name not in self.normalizers:
@@ -112,6 +111,27 @@ class Kernel:
         if not self.learns_bias and slots.bias is not None and learns(slots.bias):
             return "a bias that needs a gradient"
         return self._gap_here(work)
+
+    def _misfit(self, work: Work) -> str | None:
+        """Name the layout of the mask that it wants, or does not want."""
+        slots = work.slots
+        if self.tiles and not slots.tileable:
+            return f"reweighter {type(slots.reweighter).__name__}, which needs all keys at once"
+        if self.tiles and work.tiles is None:
+            return "what no mask limits to some keys a query"
+        if not self.tiles and work.tiles is not None:
+            return "a mask that is laid out in tiles"
+        if self.runs and work.runs is None:
+            return self._no_runs(work)
+        if not self.runs and work.runs is not None:
+            return "a mask that is laid out in runs"
+        return None
+
+    def _no_runs(self, work: Work) -> str:
+        """Say what keeps loops over runs of keys from this work."""
+        if not work.slots.narrow:
+            return "other parts than a dot or additive score, a softmax and Gaussian's reweighter"
+        return self._gap_here(work) or "what no mask limits to a short run of keys a query"
 
     def _gap_here(self, work: Work) -> str | None:
         """Name what it cannot do on this device, in this installation, or while being recorded."""
