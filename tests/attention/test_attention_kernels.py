@@ -20,7 +20,7 @@ from qkv.attention.scores import build
 DENSE = [
     name
     for name, kernel in KERNELS.items()
-    if not kernel.tiles and kernel.families in (None, ("dot",))
+    if not (kernel.tiles or kernel.runs) and kernel.families in (None, ("dot",))
 ]
 
 

@@ -18,6 +18,7 @@ from qkv import Mask
 from qkv.attention.local import LOCALS, build
 from qkv.attention.scores import SCORES
 from qkv.attention.scores import build as build_score
+from qkv.attention.slots import Slots
 
 B, T, S, D = 3, 5, 17, 2
 LENGTHS = (17, 11, 4)
@@ -115,6 +116,7 @@ def test_tiles_change_neither_result_nor_gradient(name, heads, monkeypatch):
         module.score = qkv.scores.Dot()
     tensors = [query.requires_grad_(), key.requires_grad_()]
     mask, found = Mask.lengths(torch.tensor([256, 100])), []
+    monkeypatch.setattr(Slots, "narrow", False)
     for worth in (0.5, -1.0):  # the second: never worth it
         monkeypatch.setattr("qkv.attention.tiles.WORTH", {"fused": worth, "composed": worth})
         monkeypatch.setattr("qkv.attention.tiles.SPARSE", worth)

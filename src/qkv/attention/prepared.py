@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 SHORT = 3
 """Loops over runs do a pair slower than what does all pairs: runs must be so much shorter."""
+SMALL = 64
+"""Keys of a run up to which the loops are faster than torch's fused kernel on tiles."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,8 +113,8 @@ def _run_through(
     if runs is None or kernel == "narrow":
         return runs
     queries, keys, _ = sizes
-    few = queries == 1 or slots.reweighter is not None or SHORT * runs.most <= keys
-    return runs if few and runs.most < keys else None
+    short = SHORT * runs.most <= keys and (runs.most <= SMALL or not slots.fusable)
+    return runs if short or queries == 1 or slots.reweighter is not None else None
 
 
 def prepare_for(

@@ -31,11 +31,20 @@ KERNELS = {
             pads_from=2**17,  # measured: even at 256 x 256, twice as fast at 1024 x 1024
         ),
         Kernel(
+            "sparse",
+            "qkv.attention.kernels.sparse:run",
+            "blocks of queries, each against the keys that it may meet; no mask is drawn",
+            tiles=True,
+            chooses=True,
+        ),
+        Kernel(
             "narrow",
             "qkv.attention.kernels.narrow.operator:run",
             "compiled loops over each query's own run of keys, its Gaussian with them",
             families=("dot", "additive"),
             normalizers=("softmax",),
+            reweights=False,
+            gaussian=True,
             drops_out=False,
             learns_bias=False,
             biases=False,
@@ -45,13 +54,6 @@ KERNELS = {
             holds_hidden=False,
             runs=True,
             requires="qkv.attention.kernels.narrow.compiled:absent",
-        ),
-        Kernel(
-            "sparse",
-            "qkv.attention.kernels.sparse:run",
-            "blocks of queries, each against the keys that it may meet; no mask is drawn",
-            tiles=True,
-            chooses=True,
         ),
         Kernel(
             "additive_triton",

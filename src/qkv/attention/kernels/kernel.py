@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from qkv.attention.biases.position_bias import Placed
 from qkv.attention.recorded import transformed
+from qkv.attention.reweighters.gaussian import Gaussian
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -44,6 +45,7 @@ class Plan:
 class Kernel:
     """One way to compute the equation, and what it covers. None covers all.
 
+    gaussian: of reweighters it has that one.
     requires: "module:function" that says why it cannot run here, or None.
     devices: kinds of device. biases: it adds a bias.
     transforms: whether torch.func, forward-mode derivatives and torch.compile pass through it.
@@ -64,6 +66,7 @@ class Kernel:
     families: tuple[str, ...] | None = None
     normalizers: tuple[str, ...] | None = None
     reweights: bool = True
+    gaussian: bool = False
     drops_out: bool = True
     learns_bias: bool = True
     biases: bool = True
@@ -102,7 +105,8 @@ class Kernel:
             return f"score {type(slots.score).__name__}"
         if self.normalizers is not None and slots.normalizer.name not in self.normalizers:
             return f"normalizer {slots.normalizer.name!r}"
-        if not self.reweights and slots.reweighter is not None:
+        own = self.gaussian and isinstance(slots.reweighter, Gaussian)
+        if not self.reweights and slots.reweighter is not None and not own:
             return f"reweighter {type(slots.reweighter).__name__}"
         if not self.drops_out and slots.dropout:
             return f"dropout={slots.dropout}"
@@ -121,17 +125,9 @@ class Kernel:
             return "what no mask limits to some keys a query"
         if not self.tiles and work.tiles is not None:
             return "a mask that is laid out in tiles"
-        if self.runs and work.runs is None:
-            return self._no_runs(work)
         if not self.runs and work.runs is not None:
             return "a mask that is laid out in runs"
         return None
-
-    def _no_runs(self, work: Work) -> str:
-        """Say what keeps loops over runs of keys from this work."""
-        if not work.slots.narrow:
-            return "other parts than a dot or additive score, a softmax and Gaussian's reweighter"
-        return self._gap_here(work) or "what no mask limits to a short run of keys a query"
 
     def _gap_here(self, work: Work) -> str | None:
         """Name what it cannot do on this device, in this installation, or while being recorded."""
@@ -139,6 +135,8 @@ class Kernel:
             return f"tensors on {work.query.device.type}"
         if not self.transforms and transformed():
             return "what torch.func, forward mode or torch.compile records"
+        if self.runs and work.runs is None:
+            return self.absent or "what no mask limits to a short run of keys a query"
         return self.absent
 
     def loss(self, work: Work) -> str | None:
