@@ -13,15 +13,16 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from qkv.attention.kernels.kernel import transformed
 from qkv.attention.kernels.sdpa import loses_none, with_lost_rows
 from qkv.attention.kernels.twice import differentiable_twice
 from qkv.attention.masks.mask import Mask
+from qkv.attention.recorded import recorded, transformed
 from qkv.attention.scores.dot import Dot
 from qkv.attention.scores.scaled_dot import ScaledDot
 from qkv.attention.scores.score import DotScore
 
 if TYPE_CHECKING:
+    from qkv.attention.masks.runs import Runs
     from qkv.attention.masks.visible import Visible
     from qkv.attention.prepared import Prepared
     from qkv.attention.tiles import Tiles
@@ -44,7 +45,7 @@ def plain(score: object, query: object, key: object, value: object, mask: object
         if not isinstance(mask, Mask) or query.dim() != 4 or key.dim() != 4:
             return None
         queries, keys = query.shape[2], key.shape[2]
-        if torch.compiler.is_compiling() or mask.longer_than(keys) is not None:
+        if recorded() or mask.longer_than(keys) is not None:
             return None
         if not mask.forbids_nothing(queries, keys):
             causal = mask.triangular(queries, keys)
@@ -63,7 +64,7 @@ def plain_step(score: object, query: Tensor, prepared: Prepared) -> Tensor | Non
     return _fused(score, query, prepared.key, prepared.value, causal)
 
 
-def _triangle(seen: Visible | Tiles) -> bool:
+def _triangle(seen: Visible | Tiles | Runs) -> bool:
     return getattr(seen, "causal", False)
 
 
@@ -87,7 +88,7 @@ def _fused(
         or key.dtype != query.dtype
         or value.dtype != query.dtype
         or torch.get_float32_matmul_precision() != "highest"
-        or torch.compiler.is_compiling()
+        or recorded()
         or transformed()
     ):
         return None

@@ -58,9 +58,9 @@ def run(work: Work) -> Attended:
 def _told(given: tuple[Tensor, ...]) -> bool:
     """Whether torch's own operator may tell the log-normaliser: a CPU, and nothing recorded."""
     plain = all(t.device.type == "cpu" and t.stride(-1) == 1 for t in given)
-    recorded = torch.is_grad_enabled() and any(t.requires_grad for t in given)
-    open_ = torch.is_autocast_enabled("cpu") or torch.compiler.is_compiling()
-    return plain and not recorded and not open_ and available()
+    kept = torch.is_grad_enabled() and any(t.requires_grad for t in given)
+    open_ = torch.is_autocast_enabled("cpu") or recorded()
+    return plain and not kept and not open_ and available()
 
 
 def with_lost_rows(query: Tensor, context: Tensor) -> Tensor:
