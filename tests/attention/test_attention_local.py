@@ -18,6 +18,7 @@ from qkv import Mask
 from qkv.attention.local import LOCALS, build
 from qkv.attention.scores import SCORES
 from qkv.attention.scores import build as build_score
+from qkv.attention.slots import Slots
 
 B, T, S, D = 3, 5, 17, 2
 LENGTHS = (17, 11, 4)
@@ -54,7 +55,7 @@ def middle(name: str, local: nn.Module, query: list[float], place: int, length: 
 
 
 def by_loops(name: str, module: qkv.Attention, query: Tensor, key: Tensor, value: Tensor, places):
-    """Contexts and the softmax's weights (before eq. 10's Gaussian), query by query."""
+    """Contexts and weights (eq. 10's, its Gaussian in them), query by query."""
     energies = module.score(query, module.score.prepare(key)).tolist()
     contexts = torch.zeros(len(query), query.shape[1], VALUE).double()
     weights = torch.zeros(len(query), query.shape[1], key.shape[1]).double()
@@ -64,9 +65,9 @@ def by_loops(name: str, module: qkv.Attention, query: Tensor, key: Tensor, value
         inside = [s for s in range(LENGTHS[b]) if p - D <= s <= p + D]
         total = sum(math.exp(energies[b][i][s]) for s in inside)
         for s in inside:
-            weights[b, i, s] = math.exp(energies[b][i][s]) / total
             near = math.exp(-((s - p) ** 2) / (2 * (D / 2) ** 2)) if name == "local-p" else 1.0
-            contexts[b, i] += weights[b, i, s] * near * value[b, s].detach()
+            weights[b, i, s] = math.exp(energies[b][i][s]) / total * near
+            contexts[b, i] += weights[b, i, s] * value[b, s].detach()
     return contexts, weights
 
 
@@ -140,6 +141,7 @@ def test_tiles_change_neither_result_nor_gradient(name, heads, monkeypatch):
         module.score = qkv.scores.Dot()
     tensors = [query.requires_grad_(), key.requires_grad_()]
     mask, found = Mask.lengths(torch.tensor([256, 100])), []
+    monkeypatch.setattr(Slots, "narrow", False)
     for worth in (0.5, -1.0):  # the second: never worth it
         monkeypatch.setattr("qkv.attention.tiles.WORTH", {"fused": worth, "composed": worth})
         monkeypatch.setattr("qkv.attention.tiles.SPARSE", worth)

@@ -1,7 +1,8 @@
 """Train under torchrun with a dev set whose measuring takes longer than the processes wait.
 
-torchrun ... slow_leader.py CONFIG RUN PATIENCE SECONDS: operations that processes do together give
-up after PATIENCE seconds (of NCCL ten minutes, of gloo thirty), and the leader measures for SECONDS.
+torchrun ... slow_leader.py CONFIG RUN PATIENCE SECONDS: operations that processes do together
+give up after PATIENCE seconds (of NCCL ten minutes, of gloo thirty), and the leader measures for
+SECONDS.
 """
 
 from __future__ import annotations

@@ -164,8 +164,11 @@ class Attention(nn.Module):
         positions: Int[Tensor, " keys"] | None = None,
     ) -> Float[Tensor, "*batch keys width"]:
         """Turn and project keys that a cache will hold, row by row, from these positions on."""
-        prepared: Tensor = self.score.prepare(self.turn(key, positions))
-        return prepared
+        turned = self.turn(key, positions)
+        if positions is None:
+            prepared: Tensor = self.score.prepare(turned)
+            return prepared
+        return self.score.prepare_at(turned, positions)
 
     def attend_rows(
         self,

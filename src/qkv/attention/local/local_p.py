@@ -10,6 +10,7 @@ Differs from the paper: keys count from 0, the first one that is no padding.
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Self
 
 import torch
@@ -17,6 +18,7 @@ from torch import nn
 
 from qkv.attention.local.local import Local, Placement
 from qkv.attention.masks.mask import Mask
+from qkv.attention.recorded import recorded, transformed
 from qkv.attention.reweighters.gaussian import Gaussian
 from qkv.attention.scores.score import at_least_float32
 
@@ -64,7 +66,8 @@ class LocalP(Local):
         into the middle: what it reads is lost anyway, and where it is masked it must not reach
         W_p's gradient.
         """
-        lost = ~query.isfinite().all(-1, keepdim=True)
-        hidden = torch.tanh(self.project_query(query.masked_fill(lost, 0)))
-        share = torch.sigmoid((at_least_float32(hidden) * at_least_float32(self.v)).sum(-1))
+        if recorded() or transformed() or not math.isfinite(query.detach().sum()):
+            query = query.masked_fill(~query.isfinite().all(-1, keepdim=True), 0)
+        hidden = torch.tanh(self.project_query(query))
+        share = torch.sigmoid(at_least_float32(hidden) @ at_least_float32(self.v))
         return share * lengths.unsqueeze(-1).to(share.dtype)
