@@ -47,6 +47,8 @@ MODELS = {
     "guided": "Transformer, guided",
 }
 PEERS = ("FastAlign", "HMM", "Eflomal")
+DIAGONAL = "diagonal"
+ALL = (DIAGONAL, *MODELS, *PEERS)
 HEAVY = 0.4  # links of at least this weight: on the development verses better than argmax
 SHOWN = 500  # development pairs that a reading is ranked on
 Links = Sequence[set[tuple[int, int]]]
@@ -94,13 +96,18 @@ class Table:
         source, target = self.corpus.source, self.corpus.target
         self.add(aligner, read[0], f"{source}-{target}", forward)
         self.add(aligner, read[1], f"{target}-{source}", back)
-        for name, join in SYMMETRIZERS.items():
-            joined = []
-            for pair, one, other in zip(self.corpus.test, forward, back, strict=True):
-                shape = (len(pair.target.split()), len(pair.source.split()))
-                both = join(mask(one, shape), mask(other, shape)).nonzero().tolist()
-                joined.append({(j, i) for i, j in both})
-            self.add(aligner, read[2], name, joined)
+        for name in SYMMETRIZERS:
+            self.add(aligner, read[2], name, joined(self.corpus.test, forward, back, name))
+
+
+def joined(pairs: Sequence[Pair], forward: Links, back: Links, symmetrize: str) -> Links:
+    """Join the links of two directions, of which both have the source first."""
+    found = []
+    for pair, one, other in zip(pairs, forward, back, strict=True):
+        shape = (len(pair.target.split()), len(pair.source.split()))
+        both = SYMMETRIZERS[symmetrize](mask(one, shape), mask(other, shape))
+        found.append({(j, i) for i, j in both.nonzero().tolist()})
+    return found
 
 
 KINDS = ("sure", "links")
@@ -174,8 +181,9 @@ def attentions(table: Table, name: str, runs: Path, skipped: list[str]) -> None:
     for choice in choices(name, there, back, table.corpus.dev[:SHOWN]):
         links = links_of(forward, choice.there, choice.threshold)
         read = choice.called
+        plain = {choice.there, choice.back} <= {read, "model"}
         named = [
-            read if which == read or which == "model" else f"{read} ({which})"
+            read if plain else f"{read} ({which})"
             for which in (choice.there, choice.back, f"{choice.there}, {choice.back}")
         ]
         if backward is None:
@@ -214,6 +222,19 @@ def links_of(seen: Sequence[Looked], attention: str, threshold: float) -> Links:
     return [{(link.source, link.target) for link in one.links} for one in found]
 
 
+def diagonal(table: Table) -> None:
+    """Link word i of n to word i m / n of m, which asks for no training: what others must beat."""
+    for turned in (False, True):
+        found = []
+        for pair in table.corpus.test:
+            sides = len(pair.source.split()), len(pair.target.split())
+            m, n = reversed(sides) if turned else sides
+            links = {((2 * i + 1) * m // (2 * n), i) for i in range(n)}
+            found.append({(i, j) for j, i in links} if turned else links)
+        names = (table.corpus.source, table.corpus.target)
+        table.add(DIAGONAL, "", "-".join(reversed(names) if turned else names), found)
+
+
 def statistical(table: Table, name: str, said: argparse.Namespace, skipped: list[str]) -> None:
     """Align by one of the peer's models."""
     kept = said.links or said.runs
@@ -223,21 +244,35 @@ def statistical(table: Table, name: str, said: argparse.Namespace, skipped: list
         lines = (f"{pair.source}\t{pair.target}\n" for pair in pairs)
         text = "".join(lines)
         file.write_text(text.lower() if said.corpus == "en-fr" else text, encoding="utf-8")
+    try:
+        table.add_both(name, ["sil-thot"] * 3, *both_ways(name, files, kept, said.folder))
+    except ValueError as error:
+        skipped.append(f"{name}: {error}")
+
+
+def both_ways(name: str, files: Sequence[Path], kept: Path, peers: Path) -> list[Links]:
+    """Return the links that a statistical aligner finds in each direction, source first.
+
+    files: the text that it learns from, and that of which the links are wanted (see
+        peers/statistical.py). kept: where they are kept, or taken from.
+
+    Raises:
+        ValueError: the peer is not there and cannot be had.
+    """
     found = []
     for direction in ("forward", "backward"):
         file = kept / f"{name}-{direction}.json"
         if not file.exists():
-            if why := missing("thot", said.folder):
-                skipped.append(f"{name}: {why}")
-                return
-            words = [python("thot", said.folder), HERE / "peers/statistical.py", name]
+            if why := missing("thot", peers):
+                raise ValueError(why)
+            words = [python("thot", peers), HERE / "peers/statistical.py", name]
             ran = subprocess.run(
                 [*map(str, [*words, *files]), direction], capture_output=True, check=True
             )
             file.write_bytes(ran.stdout)
         links = json.loads(file.read_text())["links"]
         found.append([{(i, j) for i, j in one} for one in links])
-    table.add_both(name, ["sil-thot"] * 3, *found)
+    return found
 
 
 def main() -> None:
@@ -251,14 +286,16 @@ def main() -> None:
     parser.add_argument("--runs", type=Path, required=True)
     parser.add_argument("--links", type=Path)
     parser.add_argument("--folder", type=Path, default=FOLDER)
-    parser.add_argument("--only", nargs="+", choices=(*MODELS, *PEERS), default=(*MODELS, *PEERS))
+    parser.add_argument("--only", nargs="+", choices=ALL, default=ALL)
     said = parser.parse_args()
     skipped: list[str] = []
     table = Table(CORPORA[said.corpus](said))
     print("| aligner | attention | direction | AER | precision | recall |")
     print("| --- | --- | --- | --- | --- | --- |")
     for name in said.only:
-        if name in MODELS:
+        if name == DIAGONAL:
+            diagonal(table)
+        elif name in MODELS:
             attentions(table, name, said.runs, skipped)
         else:
             statistical(table, name, said, skipped)
@@ -270,7 +307,7 @@ def main() -> None:
 def write(said: argparse.Namespace, table: Table, skipped: Sequence[str]) -> None:
     """Put the rows among those that were counted before."""
     known = json.loads(RESULT.read_text()) if RESULT.exists() else {}
-    order = [MODELS.get(name, name) for name in (*MODELS, *PEERS)]
+    order = [MODELS.get(name, name) for name in ALL]
     again = {MODELS.get(name, name) for name in said.only}
     rows = [
         row for row in known.get(said.corpus, {}).get("rows", []) if row["aligner"] not in again
