@@ -30,7 +30,9 @@ class Decision(Protocol):
 class Labels(Protocol):
     """A model of labels in three steps; lengths count what is real."""
 
-    def embed(self, tokens: Int[Tensor, "batch words"]) -> Float[Tensor, "batch words dim"]:
+    def embed(
+        self, tokens: Int[Tensor, "batch words *letters"]
+    ) -> Float[Tensor, "batch words dim"]:
         """Return the embeddings."""
         ...
 
@@ -51,7 +53,9 @@ class Labels(Protocol):
         ...
 
 
-def ask_label(model: Labels, tokens: Sequence[int], labels: Sequence[int]) -> Question:
+def ask_label(
+    model: Labels, tokens: Sequence[int] | Int[Tensor, "words letters"], labels: Sequence[int]
+) -> Question:
     """Return the question how log p of each label hangs on each token.
 
     The baseline is the embedding of a pad. Rollout and flow go through the attentions of the
@@ -59,13 +63,14 @@ def ask_label(model: Labels, tokens: Sequence[int], labels: Sequence[int]) -> Qu
 
     Args:
         model: in eval mode.
-        tokens: ids of the text. labels: the column of the logits that is asked for: one of a text;
-            of a tagger one a token.
+        tokens: ids of the text; of a model that reads letters, a row a word.
+        labels: the column of the logits that is asked for: one of a text; of a tagger one a token.
     """
     device = next(model.parameters()).device
     chosen = torch.tensor(labels, device=device)
+    given = torch.as_tensor(tokens, device=device)
     with torch.no_grad():
-        embedded = model.embed(torch.tensor([[*tokens, PAD]], device=device))[0]
+        embedded = model.embed(torch.cat([given, torch.full_like(given[:1], PAD)])[None])[0]
     embedded, pad = embedded[:-1], embedded[-1]
 
     def decide(rows: Rows) -> Decision:
