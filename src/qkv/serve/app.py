@@ -24,13 +24,17 @@ from qkv.serve.schemas import (
     Asked,
     AttentionAnswer,
     AttentionRequest,
+    ClassifyAnswer,
     Failure,
     Health,
+    LabelRequest,
     Models,
+    TagAnswer,
     TranslateAnswer,
     TranslateRequest,
+    ViewRequest,
 )
-from qkv.serve.served import Found, Served
+from qkv.serve.served import Served
 
 FAILURES: dict[int | str, dict[str, Any]] = {
     status: {"model": Failure, "description": text}
@@ -61,18 +65,29 @@ class House:
             lambda looks: [look() for look in looks], batch=1, queue=limits.queue
         )
 
-    def of(self, asked: Asked) -> Served:
-        """Return the model that is asked for.
+    def of(self, asked: Asked, path: str | None = None) -> Served:
+        """Return the model that is asked for; where none is named, the first that answers there.
+
+        path: where it must answer; None: it need not be any of its own.
 
         Raises:
-            Refusal: there is none of that name, or the server is stopping.
+            Refusal: there is none of that name or it does not answer there, or the server is
+                stopping.
         """
         if self.draining:
             raise Refusal(503, "the server is stopping; ask another, or again later")
-        name = asked.model if asked.model is not None else next(iter(self.served))
-        if name not in self.served:
-            raise Refusal(404, f"no model {name!r}; there are: {', '.join(self.served)}")
-        return self.served[name]
+        able = [one for one in self.served.values() if path is None or path in one.answers]
+        if asked.model is None:
+            if not able:
+                said = "; ".join(one.can for one in self.served.values())
+                raise Refusal(422, f"no model here answers {path}: {said}")
+            return able[0]
+        if asked.model not in self.served:
+            raise Refusal(404, f"no model {asked.model!r}; there are: {', '.join(self.served)}")
+        named = self.served[asked.model]
+        if named not in able:
+            raise Refusal(422, f"{named.can}, not {path}")
+        return named
 
     @property
     def waiting(self) -> int:
@@ -87,6 +102,17 @@ class House:
         """
         (future,) = self._looks.put([look])
         return await self.within_time(future)
+
+    async def labelled(self, asked: LabelRequest, path: str) -> tuple[Served, list[Any]]:
+        """Return the model, and what it says of each text.
+
+        Raises:
+            Refusal: the model does not answer there, the texts pass a limit, too much waits, or it
+                took too long.
+        """
+        served = self.of(asked, path)
+        futures = served.batcher.put(await asyncio.to_thread(served.labelled, asked))
+        return served, await self.within_time(asyncio.gather(*futures))
 
     async def within_time(self, work: Any) -> Any:
         """Wait for work, but not longer than a request may take.
@@ -141,7 +167,7 @@ def _add_work(app: FastAPI, house: House) -> None:
 
     @app.post("/translate", responses=FAILURES)
     async def translate(asked: TranslateRequest) -> TranslateAnswer:
-        served = house.of(asked)
+        served = house.of(asked, "/translate")
         futures = served.batcher.put(await asyncio.to_thread(served.questions, asked))
         if asked.stream:
             lines = _lines(house, served, futures, asked)
@@ -155,18 +181,34 @@ def _add_work(app: FastAPI, house: House) -> None:
             ],
         )
 
+    @app.post("/classify", responses=FAILURES)
+    async def classify(asked: LabelRequest) -> ClassifyAnswer:
+        served, found = await house.labelled(asked, "/classify")
+        return ClassifyAnswer(
+            model=served.name,
+            results=[answers.classified(i, one, asked.attention) for i, one in enumerate(found)],
+        )
+
+    @app.post("/tag", responses=FAILURES)
+    async def tag(asked: LabelRequest) -> TagAnswer:
+        served, found = await house.labelled(asked, "/tag")
+        return TagAnswer(
+            model=served.name,
+            results=[answers.tagged(i, one, asked.attention) for i, one in enumerate(found)],
+        )
+
     @app.post("/align", responses=FAILURES)
     async def align(asked: AlignRequest) -> AlignAnswer:
-        served = house.of(asked)
+        served = house.of(asked, "/align")
         return await house.looked(lambda: answers.aligned(served, asked))
 
     @app.post("/attention", responses=FAILURES)
     async def attention(asked: AttentionRequest) -> AttentionAnswer:
-        served = house.of(asked)
+        served = house.of(asked, "/attention")
         return await house.looked(lambda: answers.attended(served, asked))
 
     @app.post("/view", include_in_schema=False)
-    async def view(asked: AttentionRequest) -> dict[str, Any]:
+    async def view(asked: ViewRequest) -> dict[str, Any]:
         served = house.of(asked)
         return await house.looked(lambda: answers.viewed(served, asked))
 
@@ -174,7 +216,7 @@ def _add_work(app: FastAPI, house: House) -> None:
 async def _lines(
     house: House,
     served: Served,
-    futures: list[asyncio.Future[Found]],
+    futures: list[asyncio.Future[Any]],
     asked: TranslateRequest,
 ) -> AsyncIterator[str]:
     """Give each text as a line of JSON when it is done; an error is the last line."""
