@@ -142,11 +142,6 @@ def _of_tags(model: Labels, source: Encoded, target: Encoded) -> Question:
 
 
 def _of_labels(model: Labels, source: Encoded, target: Encoded, count: int) -> Question:
-    if not hasattr(model, "decide"):
-        raise ValueError(
-            f"a {type(model).__name__} reads a text in pieces, which no method here follows; "
-            "kinds that can be asked: classifier, tagger"
-        )
     if not source.ids:
         raise ValueError("a text without a token has nothing that its label could hang on")
     if len(target.ids) != count or UNK in target.ids:
