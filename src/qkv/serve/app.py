@@ -94,6 +94,11 @@ class House:
             raise Refusal(422, f"{named.can}, not {path}")
         return named
 
+    def warm(self) -> None:
+        """Ask every model once: what the first question compiles and prepares is ready then."""
+        for served in self.served.values():
+            served.warm()
+
     @property
     def waiting(self) -> int:
         """Texts and looks that nobody has begun."""

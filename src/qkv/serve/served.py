@@ -25,15 +25,19 @@ class Served:
     def __init__(self, name: str, run: Run, limits: Limits, metrics: Metrics) -> None:
         self.name, self.run, self.limits = name, run, limits
         gives = run.network.predicts
-        path, work = VERBS[gives]
+        path, self._work = VERBS[gives]
         self.answers = (path, *(PAIRED if gives == "sequence" and run.network.attends else ()))
         self.batcher: Batcher[Question, Any] = Batcher(
-            partial(work, run),
+            partial(self._work, run),
             batch=limits.batch,
             queue=limits.queue,
             seen=metrics.batches.labels(name).observe,
         )
         metrics.waiting.labels(name).set_function(lambda: self.batcher.waiting)
+
+    def warm(self) -> None:
+        """Answer a text of its own training's alphabet, or what is nearest to it."""
+        self._work(self.run, [Question(self.run.source.vocabulary.symbols[-1])])
 
     @property
     def can(self) -> str:
