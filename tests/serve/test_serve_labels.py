@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 
 import httpx
 import pytest
+import torch
 from serving import HEADS, LABELS, running
 
+from qkv.serve import batching
+from qkv.serve.team import Team
 from small_runs import qkv
 
 TEXTS = ["a b up . c", "down .", "g . f e d down", "up"]
@@ -84,6 +88,61 @@ def batches(client: httpx.Client) -> tuple[float, float]:
         if line.startswith(f'qkv_batch_texts_{name}{{model="classifier"}}')
     )
     return first, second
+
+
+def test_a_small_batch_leaves_a_core_to_http_and_a_large_one_takes_all():
+    seen: list[int] = []
+    before = torch.get_num_threads()
+    try:
+        team = Team(small=2, large=3)
+        for size in (1, 31, 32, 64):
+            assert team.work(lambda some: some, list(range(size))) == list(range(size))
+            seen.append(torch.get_num_threads())
+    finally:
+        torch.set_num_threads(before)
+    assert seen == [2, 2, 3, 3]
+    assert Team.of(0) == (max(1, before - 1), before) and Team.of(5) == (5, 5)
+
+
+@pytest.mark.parametrize("came", [[8], [1, 1], []])
+def test_those_who_were_just_answered_and_ask_again_are_worked_on_together(came, monkeypatch):
+    """A batch of ten, one that waits meanwhile, and some that come a moment later."""
+    monkeypatch.setattr(batching, "SHARE", 1e6)  # however slow this machine is
+    release = threading.Event()
+
+    async def sizes() -> list[int]:
+        taken: list[int] = []
+
+        def work(items: list[int]) -> list[int]:
+            taken.append(len(items))
+            assert release.wait(30)
+            return items
+
+        batcher: batching.Batcher[int, int] = batching.Batcher(work, batch=64, queue=99)
+        first = batcher.put(range(10))
+        await asyncio.sleep(0)
+        last = batcher.put([0])
+        release.set()
+        await asyncio.gather(*first)
+        for more in came:
+            last += batcher.put(range(more))
+            await asyncio.sleep(0)
+        await asyncio.gather(*last)
+        return taken
+
+    assert asyncio.run(sizes()) == [10, 1 + sum(came)]
+
+
+def test_a_text_that_finds_the_model_idle_waits_for_nobody(monkeypatch):
+    monkeypatch.setattr(batching, "TICK", 3600.0)
+    monkeypatch.setattr(batching, "SHARE", 1e6)
+
+    async def answered() -> None:
+        batcher: batching.Batcher[int, int] = batching.Batcher(list, batch=64, queue=9)
+        await asyncio.gather(*batcher.put([1, 2, 3]))
+        await asyncio.gather(*batcher.put([4]))
+
+    asyncio.run(asyncio.wait_for(answered(), 30))
 
 
 def test_a_full_queue_of_a_labeller_is_refused(runs, refused):

@@ -39,7 +39,8 @@ class Arguments:
     port: int = 8000
     """The port; 0: any that is free."""
     threads: int = 0
-    """Cores that the models compute on; 0: all but one, which answers HTTP meanwhile."""
+    """Cores that the models compute on; 0: all for large batches, and for small ones all but one,
+    which answers HTTP meanwhile."""
     drain_seconds: float = 30.0
     """Time to finish in, once told to stop."""
     limits: Limits = field(default_factory=Limits)
@@ -54,16 +55,15 @@ def run(words: list[str]) -> int:
     folders = named(arguments.runs)
     if missing := [name for name in NEEDED if not find_spec(name)]:
         raise ValueError(f"serving needs {', '.join(missing)}: pip install 'qkv[serve]'")
-    import torch
-
+    if arguments.threads < 0:
+        raise UsageError(f"--threads {arguments.threads}: give a number of cores, or 0")
     from qkv.run import load
     from qkv.serve.app import create_app
     from qkv.serve.server import bound, serve
 
-    torch.set_num_threads(cores(arguments.threads, torch.get_num_threads()))
     runs: dict[str, Run] = {name: load(folder) for name, folder in folders.items()}
     key = os.environ.get("QKV_API_KEY") or None
-    app = create_app(runs, limits=arguments.limits, key=key)
+    app = create_app(runs, limits=arguments.limits, key=key, threads=arguments.threads)
     app.state.house.warm()
     try:
         listening = bound(arguments.host, arguments.port)
@@ -100,17 +100,6 @@ def named(runs: tuple[Path, ...]) -> dict[str, Path]:
             raise UsageError(f"two models are named {name}: write NAME={path} for one of them")
         folders[name] = path
     return folders
-
-
-def cores(asked: int, there: int) -> int:
-    """Return how many threads models get, of those that torch would take.
-
-    Raises:
-        UsageError: a number below 0.
-    """
-    if asked < 0:
-        raise UsageError(f"--threads {asked}: give a number of cores, or 0 for all but one")
-    return asked or max(1, there - 1)
 
 
 def is_loopback(host: str) -> bool:

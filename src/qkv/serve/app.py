@@ -35,6 +35,7 @@ from qkv.serve.schemas import (
     ViewRequest,
 )
 from qkv.serve.served import Served
+from qkv.serve.team import Team
 
 FAILURES: dict[int | str, dict[str, Any]] = {
     status: {"model": Failure, "description": text}
@@ -59,11 +60,14 @@ Made = TypeVar("Made")
 class House:
     """The models of one application, and whether it still takes work."""
 
-    def __init__(self, runs: Mapping[str, Run], limits: Limits) -> None:
+    def __init__(self, runs: Mapping[str, Run], limits: Limits, threads: int = 0) -> None:
         if not runs:
             raise ValueError("a server needs at least one model, got none")
         self.limits, self.metrics = limits, Metrics()
-        self.served = {name: Served(name, run, limits, self.metrics) for name, run in runs.items()}
+        team = Team.of(threads)
+        self.served = {
+            name: Served(name, run, limits, self.metrics, team) for name, run in runs.items()
+        }
         self.draining = False
         # Looking is work too: one request at a time, and no more in line than texts may be.
         self._looks: Batcher[Callable[[], Any], Any] = Batcher(
@@ -148,7 +152,11 @@ async def aside(work: Callable[[], Made], given: str | list[str]) -> Made:
 
 
 def create_app(
-    runs: Mapping[str, Run], *, limits: Limits | None = None, key: str | None = None
+    runs: Mapping[str, Run],
+    *,
+    limits: Limits | None = None,
+    key: str | None = None,
+    threads: int = 0,
 ) -> FastAPI:
     """Return the ASGI application that serves these models.
 
@@ -156,11 +164,12 @@ def create_app(
         runs: what `qkv.load` returned, by the name that clients use; the first is the default.
         limits: how much a client may ask for.
         key: what clients must send as `Authorization: Bearer KEY`; None: anybody may ask.
+        threads: cores that the models compute on; 0: as `Team.of` says.
 
     Raises:
         ValueError: there is no model.
     """
-    house = House(runs, limits or Limits())
+    house = House(runs, limits or Limits(), threads)
 
     @asynccontextmanager
     async def life(app: FastAPI) -> AsyncIterator[None]:

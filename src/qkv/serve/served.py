@@ -12,6 +12,7 @@ from qkv.serve.limits import Limits
 from qkv.serve.metrics import Metrics
 from qkv.serve.refusal import Refusal
 from qkv.serve.schemas import LabelRequest, ModelFacts, TranslateRequest
+from qkv.serve.team import Team
 from qkv.serve.work import PAIRED, VERBS, Question
 from qkv.text import SPECIALS
 
@@ -22,13 +23,13 @@ class Served:
     answers: the paths at which it may be asked.
     """
 
-    def __init__(self, name: str, run: Run, limits: Limits, metrics: Metrics) -> None:
+    def __init__(self, name: str, run: Run, limits: Limits, metrics: Metrics, team: Team) -> None:
         self.name, self.run, self.limits = name, run, limits
         gives = run.network.predicts
         path, self._work = VERBS[gives]
         self.answers = (path, *(PAIRED if gives == "sequence" and run.network.attends else ()))
         self.batcher: Batcher[Question, Any] = Batcher(
-            partial(self._work, run),
+            partial(team.work, partial(self._work, run)),
             batch=limits.batch,
             queue=limits.queue,
             seen=metrics.batches.labels(name).observe,
