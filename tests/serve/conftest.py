@@ -17,7 +17,12 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     folder = tmp_path_factory.mktemp("serve")
     corpora = dict.fromkeys((HEADS, BARE), write_corpus(folder / "corpus"))
     corpora |= {kind: write_labels(folder / f"{kind}-labels", kind) for kind in LABELS}
-    return {kind: fit(folder / kind, tree(corpus, kind)) for kind, corpus in corpora.items()}
+    learned = {"epochs": 8, "learning_rate": 0.02, "label_smoothing": 0.0, "average": 1}
+    training = dict.fromkeys(LABELS, learned)
+    return {
+        kind: fit(folder / kind, tree(corpus, kind, **training.get(kind, {})))
+        for kind, corpus in corpora.items()
+    }
 
 
 @pytest.fixture(scope="session")

@@ -1,9 +1,9 @@
 """How many cores a batch is computed on.
 
-torch's threads wait for each other after every operation, awake. The thread that answers HTTP takes
-the core of one of them again and again, and the others wait for that one: of two cores, a batch of
-16 took longer on both than on one. A large batch has so much between two such waits that all cores
-pay (measured in docs/results.md).
+After every operation torch's threads wait for each other, awake. The thread that answers HTTP
+takes the core of one of them again and again, and the others wait for that one: of two cores, a
+batch of 16 took longer on both than on one. A large batch has so much between two such waits that
+all cores pay (measured in docs/results.md).
 """
 
 from __future__ import annotations
