@@ -43,8 +43,8 @@ class Pooled(nn.Module):
     def embed(self, tokens: Tensor) -> Tensor:
         return self.table(tokens)
 
-    def silence(self, embedded: Tensor) -> Tensor:
-        return self.table(torch.tensor(PAD)).expand_as(embedded)
+    def silence(self, tokens: Tensor) -> Tensor:
+        return self.table(torch.full_like(tokens, PAD))
 
     def annotate(self, embedded: Tensor, lengths: Tensor) -> Tensor:
         return embedded + self.encoder["attention"](embedded).context

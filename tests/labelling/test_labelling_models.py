@@ -258,7 +258,7 @@ def test_no_gradient_reaches_the_mark_of_a_sentences_end_and_silence_keeps_it():
     embedded = model.embed(tokens).detach().requires_grad_()
     model.decide(model.annotate(embedded, lengths), lengths).logits.sum().backward()
     assert not embedded.grad[..., -1].any() and embedded.grad[..., :-1].any()
-    silent = model.silence(embedded)
+    silent = model.silence(tokens)
     assert_close(silent[..., -1], embedded[..., -1], **EXACT)
     pad = model.embedding(torch.tensor(PAD)).expand_as(silent[..., :-1])
     assert_close(silent[..., :-1], pad, **EXACT)

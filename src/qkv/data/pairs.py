@@ -59,6 +59,14 @@ class Report:
         if seen < _SHOWN:
             self.examples.append(problem)
 
+    def include(self, other: Report) -> None:
+        """Add what the reading of another file found."""
+        self.read += other.read
+        self.kept += other.kept
+        for kind, count in other.counts.items():
+            self.counts[kind] = self.counts.get(kind, 0) + count
+        self.examples += other.examples
+
     @property
     def problems(self) -> int:
         """How many problems there are in all."""

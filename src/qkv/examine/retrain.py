@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 import torch
 from torch import nn
 
 from qkv.config import ClassifierConfig, Config, HierarchicalConfig, ModelConfig
+from qkv.configfile import config_tree
+from qkv.data import load_pairs
 from qkv.explain.faithfulness.material import Attention
 from qkv.folder import RunFolder
 from qkv.models.build import build_model
@@ -23,16 +28,28 @@ from qkv.training.loop import train
 
 @dataclass(frozen=True)
 class Retrainer:
-    """Trains models of a run's config, each in a folder of its own; what is done is not redone."""
+    """Trains models of a run's config, each in a folder of its own; what is done is not redone.
+
+    A folder is named by all that decides its weights: attention, seed, config and training data.
+    """
 
     run: Run
     folder: Path
+
+    @cached_property
+    def key(self) -> str:
+        """A short hash of the run's config and of the pairs that it names, as they are now."""
+        hashed = hashlib.sha256(json.dumps(config_tree(self.run.config), sort_keys=True).encode())
+        for split in ("train", "dev"):
+            for pair in load_pairs(self.run.config.data, split):
+                hashed.update(f"{pair.source}\t{pair.target}\n".encode())
+        return hashed.hexdigest()[:12]
 
     def __call__(self, seed: int, attention: Attention) -> Labeller:
         """See `qkv.explain.faithfulness.material.Retrain`."""
         config = self.run.config
         config = replace(config, training=replace(config.training, seed=seed))
-        folder = RunFolder(self.folder / f"{attention}-{seed}")
+        folder = RunFolder(self.folder / f"{attention}-{seed}-{self.key}")
         prepare = PREPARE[attention]
         if not folder.weights.exists():
             train(config, folder.path, prepare=prepare)

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from qkv.attention.registry import find
 from qkv.explain.attribution import METHODS, Method, Question
-from qkv.explain.attribution.label import Labels, ask_label
+from qkv.explain.attribution.label import ask_label
 from qkv.explain.attribution.pair import ask
 from qkv.models.model import EncoderDecoder
 from qkv.text import SPECIALS, UNK, Encoded, Side
@@ -145,15 +145,15 @@ def _of_pair(model: EncoderDecoder, source: Encoded, target: Encoded) -> Questio
     return ask(model, source.ids, target.ids)
 
 
-def _of_label(model: Labels, source: Encoded, target: Encoded) -> Question:
+def _of_label(model: Any, source: Encoded, target: Encoded) -> Question:
     return _of_labels(model, source, target, 1)
 
 
-def _of_tags(model: Labels, source: Encoded, target: Encoded) -> Question:
+def _of_tags(model: Any, source: Encoded, target: Encoded) -> Question:
     return _of_labels(model, source, target, len(source.ids))
 
 
-def _of_labels(model: Labels, source: Encoded, target: Encoded, count: int) -> Question:
+def _of_labels(model: Any, source: Encoded, target: Encoded, count: int) -> Question:
     if not source.ids:
         raise ValueError("a text without a token has nothing that its label could hang on")
     if len(target.ids) != count or UNK in target.ids:
@@ -161,7 +161,8 @@ def _of_labels(model: Labels, source: Encoded, target: Encoded, count: int) -> Q
             f"{target.text!r} is not {count} label{'s' * (count > 1)} that the model knows "
             f"({source.text[:40]!r} has {len(source.ids)} tokens)"
         )
-    return ask_label(model, source.ids, [id - len(SPECIALS) for id in target.ids])
+    tokens, _ = model.read_texts([source])
+    return ask_label(model, tokens[0], [id - len(SPECIALS) for id in target.ids])
 
 
 ASKED: dict[str, Callable[[Any, Encoded, Encoded], Question]] = {

@@ -109,10 +109,10 @@ class Hierarchical(Labeller):
         return torch.cat([cut.together(states), embedded[..., -1:]], -1)
 
     def silence(
-        self, embedded: Float[Tensor, "*batch words embedding_and_mark"]
-    ) -> Float[Tensor, "*batch words embedding_and_mark"]:
+        self, tokens: Int[Tensor, "batch words"]
+    ) -> Float[Tensor, "batch words embedding_and_mark"]:
         """See `Labeller`: sentences end where they ended."""
-        return torch.cat([super().silence(embedded)[..., :-1], embedded[..., -1:]], -1)
+        return torch.cat([super().silence(tokens)[..., :-1], self.embed(tokens)[..., -1:]], -1)
 
     def decide(
         self,

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from qkv.data.batches import pad_ids
 from qkv.models.annotators import Annotator, Settings, build_annotator
 from qkv.models.model import Model
 from qkv.models.parts import small_embedding
+from qkv.text.letters import spell
+from qkv.text.side import Encoded
 from qkv.text.vocabulary import PAD, SPECIALS
 
 
@@ -48,17 +52,33 @@ class Labeller(Model):
 
     Texts are token ids without an end symbol, padded; lengths count what is real, at least 1. The
     three steps are apart for those who ask what would be if something in between were otherwise.
+    Where a model is `spelled`, a token is a row: its id, and the letters of its word.
+
+    beside: width of what the encoder reads of a word beside its embedding.
     """
 
     attends = True
 
     def __init__(
-        self, settings: Settings, source_size: int, target_size: int, *, embedding: int
+        self,
+        settings: Settings,
+        source_size: int,
+        target_size: int,
+        *,
+        embedding: int,
+        beside: int = 0,
     ) -> None:
         super().__init__()
         self.labels = target_size - len(SPECIALS)
         self.embedding = small_embedding(source_size, embedding)
-        self.encoder: Annotator = build_annotator(settings, embedding)
+        self.encoder: Annotator = build_annotator(settings, embedding + beside)
+
+    def read_texts(
+        self, texts: Sequence[Encoded]
+    ) -> tuple[Int[Tensor, "batch words *letters"], Int[Tensor, " batch"]]:
+        """Return encoded texts as the model wants them."""
+        letters = [spell(token.text for token in one.tokens) for one in texts]
+        return without_end(*pad_ids([one.ids for one in texts], letters if self.spelled else None))
 
     def embed(self, tokens: Int[Tensor, "batch words"]) -> Float[Tensor, "batch words embedding"]:
         """Return the words' embeddings."""
@@ -86,17 +106,16 @@ class Labeller(Model):
         """
 
     def forward(
-        self, tokens: Int[Tensor, "batch words"], lengths: Int[Tensor, " batch"]
+        self, tokens: Int[Tensor, "batch words *letters"], lengths: Int[Tensor, " batch"]
     ) -> Decision:
         """Read the texts and decide."""
         return self.decide(self.annotate(self.embed(tokens), lengths), lengths)
 
     def silence(
-        self, embedded: Float[Tensor, "*batch words embedding"]
-    ) -> Float[Tensor, "*batch words embedding"]:
+        self, tokens: Int[Tensor, "batch words *letters"]
+    ) -> Float[Tensor, "batch words embedding"]:
         """Return what stands for words that say nothing: the embedding of a pad for each."""
-        pads = torch.full(embedded.shape[:-1], PAD, device=embedded.device)
-        return self.embed(pads)
+        return self.embed(torch.full_like(tokens, PAD))
 
     @abstractmethod
     def rows(
@@ -106,8 +125,8 @@ class Labeller(Model):
 
 
 def without_end(
-    source: Int[Tensor, "batch source"], lengths: Int[Tensor, " batch"]
-) -> tuple[Int[Tensor, "batch words"], Int[Tensor, " batch"]]:
+    source: Int[Tensor, "batch source *letters"], lengths: Int[Tensor, " batch"]
+) -> tuple[Int[Tensor, "batch words *letters"], Int[Tensor, " batch"]]:
     """Return a batch of sources without their end symbols.
 
     In rows that are not the longest one it stays where a pad may stand, and counts as one.

@@ -35,12 +35,16 @@ class Decision(Protocol):
 class Labels(Protocol):
     """A model of labels in three steps; lengths count what is real."""
 
-    def embed(self, tokens: Int[Tensor, "batch words"]) -> Float[Tensor, "batch words dim"]:
+    def embed(
+        self, tokens: Int[Tensor, "batch words *letters"]
+    ) -> Float[Tensor, "batch words dim"]:
         """Return the embeddings."""
         ...
 
-    def silence(self, embedded: Float[Tensor, "words dim"]) -> Float[Tensor, "words dim"]:
-        """Return what stands for words that say nothing."""
+    def silence(
+        self, tokens: Int[Tensor, "batch words *letters"]
+    ) -> Float[Tensor, "batch words dim"]:
+        """Return what stands for these words where they are to say nothing."""
         ...
 
     def annotate(
@@ -60,7 +64,9 @@ class Labels(Protocol):
         ...
 
 
-def ask_label(model: Labels, tokens: Sequence[int], labels: Sequence[int]) -> Question:
+def ask_label(
+    model: Labels, tokens: Sequence[int] | Int[Tensor, "words letters"], labels: Sequence[int]
+) -> Question:
     """Return the question how log p of each label hangs on each token.
 
     The baseline is the embedding of a pad. Rollout and flow go through the attentions of the
@@ -69,14 +75,14 @@ def ask_label(model: Labels, tokens: Sequence[int], labels: Sequence[int]) -> Qu
 
     Args:
         model: in eval mode.
-        tokens: ids of the text. labels: the column of the logits that is asked for: one of a text;
-            of a tagger one a token.
+        tokens: ids of the text; of a model that reads letters, a row a word.
+        labels: the column of the logits that is asked for: one of a text; of a tagger one a token.
     """
     device = next(model.parameters()).device
     chosen = torch.tensor(labels, device=device)
+    given = torch.as_tensor(tokens, device=device)
     with torch.no_grad():
-        embedded = model.embed(torch.tensor([tokens], device=device))[0]
-        baseline = model.silence(embedded)
+        embedded, baseline = model.embed(given[None])[0], model.silence(given[None])[0]
 
     def decide(rows: Rows) -> Decision:
         lengths = torch.full((len(rows),), len(tokens), device=device)
