@@ -11,6 +11,7 @@ from qkv.data import sorted_batches
 from qkv.data.batches import pad_ids
 from qkv.models.labeller import Decision, Labeller, without_end
 from qkv.text import Encoded, Side
+from qkv.text.given import check_texts
 
 
 def read(side: Side, texts: Sequence[str], verb: str) -> list[Encoded]:
@@ -19,8 +20,7 @@ def read(side: Side, texts: Sequence[str], verb: str) -> list[Encoded]:
     Raises:
         ValueError: one text instead of a list of them, or a text without a token.
     """
-    if isinstance(texts, str):
-        raise ValueError(f"{verb} takes a list of texts; for one, write [{texts[:40]!r}]")
+    check_texts(texts, verb)
     encoded = [side.encode(text) for text in texts]
     for place, one in enumerate(encoded):
         if not one.ids:
