@@ -160,6 +160,9 @@ def test_what_cannot_be_aligned_is_refused():
         align(run, ["a"], ["a"], symmetrize="grow")
     with pytest.raises(ValueError, match="1 layers of 1 heads"):
         align(run, ["a"], ["a"], attention="1.0")
+    for texts in (("abc", "cba"), (["abc"], "c"), ("c", ["abc"])):
+        with pytest.raises(ValueError, match="takes a list of texts; for one, write"):
+            align(run, *texts)
     assert align(run, [], []) == []
 
 

@@ -15,6 +15,7 @@ from qkv.explain.attribution.label import ask_label
 from qkv.explain.attribution.pair import ask
 from qkv.models.model import EncoderDecoder
 from qkv.text import SPECIALS, UNK, Encoded, Side
+from qkv.text.given import check_list, check_texts
 
 NOTES = {
     "gradient": "||d log p(y_i) / d x_j||",
@@ -124,9 +125,8 @@ def saliency(
         ValueError: an unknown method, one that the model cannot answer, a package that is not
             there, a label that the model does not know, or more of one side than of the other.
     """
-    for name, texts in (("sources", sources), ("targets", targets)):
-        if isinstance(texts, str):
-            raise ValueError(f"{name} are a list of texts; for one, write [{texts[:40]!r}]")
+    check_texts(sources, "saliency")
+    check_list(targets, "saliency")
     if len(sources) != len(targets):
         raise ValueError(f"{len(sources)} sources, but {len(targets)} targets; give one for each")
     answer: Method = find("saliency method", method, METHODS)

@@ -83,14 +83,15 @@ def _attended(out: Attended) -> Any:
     if out.weights is None:
         raise ValueError('no weights were kept; call attend with need="weights"')
     weights = out.weights
-    if weights.ndim == 4:
-        if weights.shape[0] != 1:
-            raise ValueError(
-                f"weights have shape {tuple(weights.shape)}: a batch of {weights.shape[0]}; "
-                "choose one item: show(out.weights[0], ...)"
-            )
-        return weights[0]
-    return weights
+    if weights.ndim < 3:
+        return weights
+    if weights.shape[0] != 1:  # of three dimensions, too: [batch, targets, sources]
+        raise ValueError(
+            f"weights have shape {tuple(weights.shape)}: a batch of {weights.shape[0]}; "
+            "choose one item: show(out.weights[0], ...); heads without a batch: "
+            "show(out.weights, ...)"
+        )
+    return weights[0] if weights.ndim == 4 else weights
 
 
 def _allowed(mask: Mask, targets: int, sources: int) -> np.ndarray:
