@@ -8,8 +8,8 @@ forbidden), so that all do the same work. Sentences are sorted by length; rounds
 the ways. Told are the best and the median, and which share of the outputs is that of the model.
 On a machine with other work, `--threads 1 --clock cpu` counts sentences a CPU-second.
 
-ways: model (its own step), float32, bfloat16, int8 (`model.ready`), torch (float32 without compiled
-loops); +2 after one of them: two batches at a time, each with one thread.
+ways: model (its own step), float32, bfloat16, int8 (`model.ready`), torch (float32 without
+compiled loops); +2 after one of them: two batches at a time, each with one thread.
 """
 
 from __future__ import annotations

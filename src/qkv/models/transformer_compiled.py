@@ -239,7 +239,7 @@ class _Task:
     def call(self, *given: int) -> None:
         """Fill in what is of this call, and run."""
         self.numbers[t.UNIT], self.numbers[t.HELPER] = 0, 0
-        self.numbers[t.BEAMS : t.BEAMS + len(given)] = given
+        self.numbers[t.BEAMS : t.BEAMS + len(given)] = list(given)
         share(_run(), self.address, self.spread.threads)
 
 
