@@ -10,14 +10,13 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from llvmlite import ir
-from numba import carray, njit, types
-from numba.extending import intrinsic
+from numba import carray, njit
 
 from qkv.attention.kernels.additive.vectors import EXACT, draw, pointer
 from qkv.models.compiled import task as t
 from qkv.models.compiled.attention import TOGETHER, attend, fetch_rows
 from qkv.models.compiled.products import MOST, apart, product, product_8
+from qkv.models.compiled.reach import ask, floats, sentence, share_of, wait, wholes
 from qkv.models.compiled.rows import highest_of, less, sum_of_exponentials
 from qkv.models.compiled.steps import norm, round_row
 from qkv.text.vocabulary import FIRST_WORD
@@ -29,64 +28,17 @@ _LEAST = np.float32(-math.inf)
 _ALONE = np.int64(0), np.int64(1)
 
 
-@intrinsic
-def _ask(context, address):
-    """Call a C function that returns an int."""
-
-    def generate(context, builder, signature, arguments):
-        kind = ir.FunctionType(ir.IntType(32), []).as_pointer()
-        found = builder.call(builder.inttoptr(arguments[0], kind), [])
-        return builder.sext(found, ir.IntType(64))
-
-    return types.int64(types.int64), generate
-
-
-@intrinsic
-def _tell(context, address):
-    """Call a C function that returns nothing."""
-
-    def generate(context, builder, signature, arguments):
-        kind = ir.FunctionType(ir.VoidType(), []).as_pointer()
-        builder.call(builder.inttoptr(arguments[0], kind), [])
-        return context.get_dummy_value()
-
-    return types.none(types.int64), generate
-
-
-@njit(**EXACT)
-def _floats(address, shape):
-    return carray(pointer(address, _FLOAT), shape)
-
-
-@njit(**EXACT)
-def _wholes(address, shape):
-    return carray(pointer(address, _WHOLE), shape)
-
-
-@njit(**EXACT)
-def _wait(g, share):
-    """Wait for the others that share these rows."""
-    if share[1] > 1:
-        _tell(g[t.BARRIER])
-
-
-@njit(**EXACT)
-def _part(count, share):
-    """Where one's share of so many things begins and ends."""
-    return count * share[0] // share[1], count * (share[0] + 1) // share[1]
-
-
 @njit(**EXACT)
 def _open(g, states, read, gain, shift):
     """Write what a sub-layer reads: each thread of those that share the rows has its own."""
     apart()
     width = g[t.WIDTH]
-    epsilon = _floats(g[t.NUMBERS], (2,))[1]
+    epsilon = floats(g[t.NUMBERS], (2,))[1]
     for r in range(states.shape[0]):
         if gain == 0:
             read[r, :] = states[r]
         else:
-            norm(states[r], _floats(gain, (width,)), _floats(shift, (width,)), epsilon, read[r])
+            norm(states[r], floats(gain, (width,)), floats(shift, (width,)), epsilon, read[r])
 
 
 @njit(**EXACT)
@@ -104,7 +56,7 @@ def _round_all(g, a, tools):
     rows, depth = a.shape
     if g[t.EIGHT] == 0:
         return
-    scales = _floats(rounded, (rows,))
+    scales = floats(rounded, (rows,))
     held = carray(pointer(rounded + 4 * rows, _BYTE), (rows, (depth + 3) // 4 * 4))
     for r in range(rows):
         scales[r] = round_row(a[r], held[r, :depth], room[0, : t.WIDE])
@@ -130,25 +82,17 @@ def _multiply(g, a, layer, base, out, floor, share, tools):
 @njit(**EXACT)
 def _embed(g, first, states, share):
     rows, width = states.shape
-    tokens = _wholes(g[t.TOKENS], (g[t.ROWS],))
-    scale = _floats(g[t.NUMBERS], (2,))[0]
-    begin, end = _part(rows, share)
+    tokens = wholes(g[t.TOKENS], (g[t.ROWS],))
+    scale = floats(g[t.NUMBERS], (2,))[0]
+    begin, end = share_of(rows, share)
     for r in range(begin, end):
-        row = _floats(g[t.EMBEDDING] + 4 * width * tokens[first + r], (width,))
+        row = floats(g[t.EMBEDDING] + 4 * width * tokens[first + r], (width,))
         at = _WHOLE
         if g[t.WRITES] == 0:
-            at = first + r - _sentence(g, first + r)[0]
-        place = _floats(g[t.PLACE] + 4 * width * at, (width,))
+            at = first + r - sentence(g, first + r)[0]
+        place = floats(g[t.PLACE] + 4 * width * at, (width,))
         for d in range(width):
             states[r, d] = row[d] * scale + place[d]
-
-
-@njit(**EXACT)
-def _sentence(g, row):
-    """Where the sentence of a row begins in the source, and its tokens."""
-    which = _wholes(g[t.SENTENCE] + 8 * (row // g[t.BEAMS]), (1,))[0]
-    begin = _wholes(g[t.START] + 8 * which, (1,))[0]
-    return begin, _wholes(g[t.COUNT] + 8 * which, (1,))[0]
 
 
 @njit(**EXACT)
@@ -156,7 +100,7 @@ def _of_sentence(g, layer, first, n, read, keys):
     """Keys of one query are all rows of its sentence."""
     width, heads = g[t.WIDTH], g[t.HEADS]
     r, at = n // heads, 4 * (n % heads) * (width // heads)
-    start, count = _sentence(g, first + r)
+    start, count = sentence(g, first + r)
     key = read + 4 * (3 * (start - first) + 1) * width + at
     for j in range(count):
         keys[j] = key + 12 * j * width
@@ -169,7 +113,7 @@ def _of_past(g, layer, first, n, read, keys):
     width, heads, length, places = g[t.WIDTH], g[t.HEADS], g[t.LENGTH], g[t.PLACES]
     size, r, h = width // heads, n // heads, n % heads
     past = g[t.PAST] + 4 * layer * g[t.CAPACITY] * 2 * width * places
-    origin = _wholes(g[t.ORIGIN], (length, g[t.ROWS]))
+    origin = wholes(g[t.ORIGIN], (length, g[t.ROWS]))
     for j in range(length + 1):
         row = first + r
         if g[t.ORIGIN] != 0 and j < length:
@@ -184,7 +128,7 @@ def _of_source(g, layer, first, n, read, keys):
     width, heads = g[t.WIDTH], g[t.HEADS]
     between = 4 * width * g[t.SOURCE_ROWS]
     r, at = n // heads, 4 * (n % heads) * (width // heads)
-    start, count = _sentence(g, first + r)
+    start, count = sentence(g, first + r)
     for j in range(count):
         keys[j] = g[t.SOURCE] + 2 * layer * between + 4 * (start + j) * width + at
     return count, read + 4 * r * width + at, between
@@ -202,8 +146,8 @@ def _attention(keys_of, tells):
         width, heads, longest = g[t.WIDTH], g[t.HEADS], g[t.LONGEST]
         size = width // heads
         energies = scratch[:longest]
-        keys = _wholes(scratch[longest:].ctypes.data, (2, longest + TOGETHER))
-        begin, end = _part(context.shape[0] * heads, share)
+        keys = wholes(scratch[longest:].ctypes.data, (2, longest + TOGETHER))
+        begin, end = share_of(context.shape[0] * heads, share)
         following = _WHOLE, _WHOLE, _WHOLE
         if begin < end:
             following = keys_of(g, layer, first, begin, read, keys[0])
@@ -217,7 +161,7 @@ def _attention(keys_of, tells):
             out = context.ctypes.data + 4 * (r * width + h * size)
             attend(query, mine, count, offset, out, size, energies)
             if tells and layer == g[t.TOLD_LAYER]:
-                told = _floats(g[t.TOLD] + 4 * ((first + r) * heads + h) * longest, (count,))
+                told = floats(g[t.TOLD] + 4 * ((first + r) * heads + h) * longest, (count,))
                 for j in range(count):
                     told[j] = energies[j]
 
@@ -236,12 +180,12 @@ def _remember(g, layer, first, together, share):
     length, places, capacity = g[t.LENGTH], g[t.PLACES], g[t.CAPACITY]
     size = width // heads
     past = g[t.PAST] + 4 * layer * capacity * 2 * width * places
-    begin, end = _part(rows * heads, share)
+    begin, end = share_of(rows * heads, share)
     for n in range(begin, end):
         r, h = n // heads, n % heads
         mine = past + 4 * (2 * (first + r) * heads + h) * places * size
         for kind in range(2):
-            new = _floats(mine + 4 * (kind * places * width + length * size), (size,))
+            new = floats(mine + 4 * (kind * places * width + length * size), (size,))
             row = together[r, (1 + kind) * width + h * size :]
             for d in range(size):
                 new[d] = row[d]
@@ -251,17 +195,17 @@ def _remember(g, layer, first, together, share):
 def _tell_alignment(g, first, rows, share):
     """The weights of one head, or the mean of all."""
     heads, longest, columns = g[t.HEADS], g[t.LONGEST], g[t.COLUMNS]
-    begin, end = _part(rows, share)
+    begin, end = share_of(rows, share)
     low, high = _WHOLE, heads
     if g[t.TOLD_HEAD] >= 0:
         low, high = g[t.TOLD_HEAD], g[t.TOLD_HEAD] + 1
     scale = np.float32(1) / np.float32(high - low)
     for r in range(first + begin, first + end):
-        count = _sentence(g, r)[1]
-        out = _floats(g[t.ALIGNMENT] + 4 * r * columns, (columns,))
+        count = sentence(g, r)[1]
+        out = floats(g[t.ALIGNMENT] + 4 * r * columns, (columns,))
         out[:] = 0
         for h in range(low, high):
-            told = _floats(g[t.TOLD] + 4 * (r * heads + h) * longest, (count,))
+            told = floats(g[t.TOLD] + 4 * (r * heads + h) * longest, (count,))
             for j in range(count):
                 out[j] += told[j] * scale
 
@@ -301,8 +245,8 @@ def _write_words(g, first, read, layer, share, tools, scratch):
     depth = read.shape[1]
     panel = t.LANES * ((depth + 3) // 4 * 4 if g[t.EIGHT] else 4 * depth)
     note = 4 * t.LANES * (3 if g[t.EIGHT] else 1)
-    begin, end = _part((words + t.LANES - 1) // t.LANES, share)
-    sums = _floats(g[t.SUMS], (share[1], g[t.ROWS], 4))[share[0], first : first + rows]
+    begin, end = share_of((words + t.LANES - 1) // t.LANES, share)
+    sums = floats(g[t.SUMS], (share[1], g[t.ROWS], 4))[share[0], first : first + rows]
     for r in range(rows):
         sums[r, 0], sums[r, 1], sums[r, 2], sums[r, 3] = _LEAST, 0, _LEAST, words
     _round_all(g, read, tools)
@@ -315,7 +259,7 @@ def _write_words(g, first, read, layer, share, tools, scratch):
         for r in range(rows):
             _sum_up(part[r], left, sums[r])
             if g[t.OUT] != 0:
-                out = _floats(g[t.OUT] + 4 * ((first + r) * words + left), (size,))
+                out = floats(g[t.OUT] + 4 * ((first + r) * words + left), (size,))
                 for j in range(size):
                     out[j] = part[r, j]
 
@@ -325,9 +269,9 @@ def _normalise(g, first, rows, share):
     """From logits to log-probabilities: each thread has seen its share of the columns."""
     apart()
     words = g[t.WORDS]
-    begin, end = _part((words + t.LANES - 1) // t.LANES, share)
+    begin, end = share_of((words + t.LANES - 1) // t.LANES, share)
     left, right = begin * t.LANES, min(end * t.LANES, words)
-    sums = _floats(g[t.SUMS], (share[1], g[t.ROWS], 4))
+    sums = floats(g[t.SUMS], (share[1], g[t.ROWS], 4))
     for r in range(first, first + rows):
         highest, best, at = sums[0, r, 0], sums[0, r, 2], sums[0, r, 3]
         for n in range(1, share[1]):
@@ -344,8 +288,8 @@ def _normalise(g, first, rows, share):
         if g[t.OUT] != 0 and left < right:
             less(g[t.OUT] + 4 * (r * words + left), right - left, highest, logarithm)
         if share[0] == 0:
-            _floats(g[t.BEST] + 4 * r, (1,))[0] = (best - highest) - logarithm
-            _wholes(g[t.BEST_TOKEN] + 8 * r, (1,))[0] = min(np.int64(at), words - 1)
+            floats(g[t.BEST] + 4 * r, (1,))[0] = (best - highest) - logarithm
+            wholes(g[t.BEST_TOKEN] + 8 * r, (1,))[0] = min(np.int64(at), words - 1)
 
 
 @njit(**EXACT)
@@ -355,21 +299,21 @@ def _run_layers(g, first, rooms, share, tools, scratch):
     states, read, context, inside = rooms
     rows, width = states.shape
     # Rows that stand one after another, whatever their width: who knows that fills vectors.
-    together = _floats(inside, (rows, 3 * width))
-    query, hidden = _floats(inside, (rows, width)), _floats(inside, (rows, g[t.INNER]))
+    together = floats(inside, (rows, 3 * width))
+    query, hidden = floats(inside, (rows, width)), floats(inside, (rows, g[t.INNER]))
     base = read.ctypes.data if g[t.POST] else states.ctypes.data
     _embed(g, first, states, share)
-    _wait(g, share)
+    wait(g, share)
     count = len(t.FIELDS)
     kinds = 3 if g[t.WRITES] else 2
     for layer in range(g[t.LAYERS]):
-        table = _wholes(g[t.TABLE] + 8 * layer * kinds * count, (kinds, count))
+        table = wholes(g[t.TABLE] + 8 * layer * kinds * count, (kinds, count))
         for kind in range(kinds):
             f = table[kind]
             _open(g, states, read, f[0], f[1])
             if kind == 0:
                 _times(g, read, (f[2], f[3]), 0, together, _LEAST, share, tools)
-                _wait(g, share)
+                wait(g, share)
                 if g[t.WRITES]:
                     _remember(g, layer, first, together, share)
                     _continue(g, layer, first, inside, context, share, scratch)
@@ -379,12 +323,12 @@ def _run_layers(g, first, rooms, share, tools, scratch):
                 _times(g, read, (f[2], f[3]), 0, hidden, _FLOAT, share, tools)
             else:
                 _times(g, read, (f[2], f[3]), 0, query, _LEAST, share, tools)
-                _wait(g, share)
+                wait(g, share)
                 _read_source(g, layer, first, inside, context, share, scratch)
-            _wait(g, share)
+            wait(g, share)
             made = hidden if kind == kinds - 1 else context
             _times(g, made, (f[4], f[5]), base, states, _LEAST, share, tools)
-            _wait(g, share)
+            wait(g, share)
 
 
 @njit(**EXACT)
@@ -392,32 +336,32 @@ def _run_rows(g, first, last, share, helper):
     """All layers and the last product, for some rows."""
     apart()
     rows, width = last - first, g[t.WIDTH]
-    scratch = _floats(g[t.SCRATCH] + 4 * helper * g[t.SIZE], (g[t.SIZE],))
+    scratch = floats(g[t.SCRATCH] + 4 * helper * g[t.SIZE], (g[t.SIZE],))
     room = scratch[: (2 * MOST + 1) * t.LANES].reshape(2 * MOST + 1, t.LANES)
     room[2 * MOST, :] = 0
     scratch = scratch[(2 * MOST + 1) * t.LANES :]
     apiece, broad = helper * g[t.CHUNK], max(3 * width, g[t.INNER])
     own = 0 if share[1] > 1 else apiece
-    states = _floats(g[t.STATES] + 4 * own * width, (rows, width))
-    context = _floats(g[t.CONTEXT] + 4 * own * width, (rows, width))
-    read = _floats(g[t.READ] + 4 * apiece * width, (rows, width))
+    states = floats(g[t.STATES] + 4 * own * width, (rows, width))
+    context = floats(g[t.CONTEXT] + 4 * own * width, (rows, width))
+    read = floats(g[t.READ] + 4 * apiece * width, (rows, width))
     tools = room, g[t.ROUNDED] + apiece * (broad + 8)
     rooms = states, read, context, g[t.INSIDE] + 4 * own * broad
     _run_layers(g, first, rooms, share, tools, scratch)
     count = len(t.FIELDS) * (3 if g[t.WRITES] else 2)
-    f = _wholes(g[t.TABLE] + 8 * g[t.LAYERS] * count, (len(t.LAST),))
+    f = wholes(g[t.TABLE] + 8 * g[t.LAYERS] * count, (len(t.LAST),))
     _open(g, states, read, f[0], f[1])
     if g[t.WRITES]:
         _write_words(g, first, read, (f[2], f[3]), share, tools, scratch)
         _tell_alignment(g, first, rows, share)
-        _wait(g, share)
+        wait(g, share)
         _normalise(g, first, rows, share)
         return
     broad = (width + t.LANES - 1) // t.LANES * t.LANES
     weight, notes = ((width + 3) // 4 * 4, 3) if g[t.EIGHT] else (4 * width, 1)
     _round_all(g, read, tools)
     for part in range(g[t.PARTS]):
-        out = _floats(g[t.SOURCE] + 4 * (part * g[t.SOURCE_ROWS] + first) * width, (rows, width))
+        out = floats(g[t.SOURCE] + 4 * (part * g[t.SOURCE_ROWS] + first) * width, (rows, width))
         one = f[2] + part * broad * weight, f[3] + 4 * part * broad * notes
         _multiply(g, read, one, 0, out, _LEAST, share, tools)
 
@@ -427,10 +371,10 @@ def run(address):
     g = carray(pointer(address, _WHOLE), (t.SLOTS,))
     helper = draw(pointer(address + 8 * t.HELPER, _WHOLE))
     if g[t.UNITS] == 0:
-        share = (_ask(g[t.NUMBER]), _ask(g[t.TEAM])) if g[t.TEAM] else _ALONE
+        share = (ask(g[t.NUMBER]), ask(g[t.TEAM])) if g[t.TEAM] else _ALONE
         _run_rows(g, _WHOLE, g[t.ROWS], share, helper)
         return
-    bounds = _wholes(g[t.BOUNDS], (g[t.UNITS] + 1,))
+    bounds = wholes(g[t.BOUNDS], (g[t.UNITS] + 1,))
     unit = draw(pointer(address + 8 * t.UNIT, _WHOLE))
     while unit < g[t.UNITS]:
         _run_rows(g, bounds[unit], bounds[unit + 1], _ALONE, helper)
