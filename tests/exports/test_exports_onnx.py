@@ -8,7 +8,15 @@ import torch
 from export_runs import run_of
 
 import qkv
-from qkv.config import ModelConfig, NTMConfig, RNNencConfig, RNNsearchConfig, SearchConfig
+from qkv.config import (
+    AttentionConfig,
+    ModelConfig,
+    NTMConfig,
+    RNNencConfig,
+    RNNsearchConfig,
+    SearchConfig,
+    TransformerConfig,
+)
 from qkv.search import search_all
 from qkv.text import EOS
 
@@ -18,6 +26,15 @@ for package in ("onnx", "onnxscript", "onnxruntime"):
 CASES: dict[str, ModelConfig] = {
     "rnnenc": RNNencConfig(embedding=5, hidden=7),
     "rnnsearch": RNNsearchConfig(embedding=5, hidden=7, maxout=11),
+    "linear transformer": TransformerConfig(
+        width=12,
+        heads=3,
+        feedforward=20,
+        encoder_layers=1,
+        decoder_layers=2,
+        attention_dropout=0.0,
+        decoder_attention=AttentionConfig(score="scaled_dot", features="elu"),
+    ),
 }
 
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from qkv.exports.compare import search_ids
 from qkv.exports.format import Format
-from qkv.exports.graphs import EncoderGraph, Part, StepGraph, apart, changing
+from qkv.exports.graphs import EncoderGraph, Part, StepGraph, apart, changing, together
 from qkv.exports.onnx_decoder import OnnxDecoder, OnnxState
 from qkv.exports.recurrence import record_recurrences
 from qkv.run import Run
@@ -46,6 +46,9 @@ class Onnx(Format):
         with torch.no_grad():
             state = model.start(source, lengths)
             begun = apart(state)
+            # From its parts, as the graph has it: keys, where the model itself would keep sums.
+            tensors = {name: part.tensor for name, part in begun.items()}
+            state = together(model, tensors, lengths)
             for _ in range(3):  # a cache of several tokens: sizes 0 and 1 are special to torch
                 step = model.step(tokens.unsqueeze(1), state)
                 state = step.state
