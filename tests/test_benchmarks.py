@@ -152,6 +152,21 @@ def test_every_weight_matrix_is_counted_once_and_tables_of_embeddings_are_not(lo
     assert sum(found.values()) == matrices - (0 if tied else tables)
 
 
+@pytest.mark.parametrize(
+    ("language", "text", "words"),
+    [
+        ("ENGLISH", "I can't, and it's Tom\u2019s!", "i can not , and it is tom 's !"),
+        ("ENGLISH", "Don't: it's 1,000.50 now-now...", "do not : it is 1,000.50 now - now ..."),
+        ("FRENCH", "S'il n'a qu'une heure, l'an", "si il ne a que une heure , le an"),
+        ("FRENCH", "Aujourd'hui des gens du sud vont aux bois.",
+         "aujourd' hui de les gens de le sud vont à les bois ."),
+    ],
+)  # fmt: skip
+def test_training_text_is_written_as_the_gold_links_are(load, language, text, words):
+    module = load("alignment_text")
+    assert module.words(text, getattr(module, language)) == words
+
+
 def test_a_growth_result_has_a_column_a_length_and_the_exponent(load):
     report = load("report")
     curve = {

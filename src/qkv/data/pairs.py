@@ -15,7 +15,8 @@ class Pair:
 
     `line` is where it stands in its file or corpus, from 1. Without references given, the target
     is the only one. `links` are the pairs of words (source, target), from 0, that belong
-    together; None: nobody has said.
+    together; None: nobody has said. `sure` are those that must be found, the others being
+    possible ones; without sure ones given, all are sure.
     """
 
     source: str
@@ -23,10 +24,21 @@ class Pair:
     line: int
     references: tuple[str, ...] = ()
     links: frozenset[tuple[int, int]] | None = None
+    sure: frozenset[tuple[int, int]] | None = None
 
     def __post_init__(self) -> None:
         if not self.references:
             object.__setattr__(self, "references", (self.target,))
+        if self.sure is None:
+            object.__setattr__(self, "sure", self.links)
+
+    def turned(self) -> Pair:
+        """Return the pair of the other direction, its links turned round."""
+        links, sure = (
+            None if given is None else frozenset((j, i) for i, j in given)
+            for given in (self.links, self.sure)
+        )
+        return Pair(self.target, self.source, self.line, links=links, sure=sure)
 
 
 @dataclass(frozen=True, slots=True)
