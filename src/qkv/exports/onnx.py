@@ -47,8 +47,8 @@ class Onnx(Format):
             state = model.start(source, lengths)
             begun = apart(state)
             # From its parts, as the graph has it: keys, where the model itself would keep sums.
-            tensors = {name: part.tensor for name, part in begun.items()}
-            state = together(model, tensors, lengths)
+            first = {name: part.tensor for name, part in begun.items()}
+            state = together(model, first, lengths)
             for _ in range(3):  # a cache of several tokens: sizes 0 and 1 are special to torch
                 step = model.step(tokens.unsqueeze(1), state)
                 state = step.state
