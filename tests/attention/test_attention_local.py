@@ -90,6 +90,31 @@ def test_local_attention_is_the_papers_equations_written_as_loops(name, score, w
     assert_close(step.weights, weights, **exact)
 
 
+@pytest.mark.parametrize("score", ["dot", "additive"])
+@pytest.mark.parametrize("keys", [S, 64 * S])
+def test_padding_on_either_side_changes_nothing_of_what_local_p_reads(score, keys):
+    """The predicted position counts from the first key that may be met; long keys have tiles."""
+    module, lengths = attention("local-p", score), torch.tensor([keys, keys - 6, 1, 0])
+    query, key, value = inputs(score, keys=keys, batch=4)
+    place = torch.arange(keys)
+    right = place < lengths.unsqueeze(-1)
+    turned = (place - (keys - lengths).unsqueeze(-1)) % keys  # what stands at each place
+    left = torch.gather(right, 1, turned)
+    assert left[:, -1].tolist() == [True, True, True, False]
+    rows = torch.arange(4).unsqueeze(-1)
+    found = []
+    for keep, order in ((right, place.expand(4, -1)), (left, turned)):
+        given = query, key[rows, order], value[rows, order]
+        mask = Mask.keep(keep.unsqueeze(1))
+        out = module(*given, mask=mask)
+        step = module.attend(query, module.prepare(*given[1:], mask=mask))
+        heads = module(*(part.unsqueeze(1) for part in given), mask=mask)
+        found.append([out.context, step.context, heads.context.squeeze(1)])
+    for mine, want in zip(found[1], found[0], strict=True):
+        # p is a sum with an offset of up to `keys`: its rounding, times the slope of the Gaussian.
+        assert_close(mine, want, atol=keys * 100 * 2.3e-16, rtol=0)
+
+
 @each_local
 def test_hypotheses_side_by_side_stand_at_their_own_places(name):
     """Each of five queries asked alone, in any order and twice, is what all are at once."""

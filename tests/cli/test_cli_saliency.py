@@ -109,7 +109,7 @@ def test_what_cannot_be_is_said_in_a_line(words, stdin, status, said, trained: P
             "unknown saliency method .*Did you mean 'gradient'",
         ),
         ((["a"], []), "1 sources, but 0 targets"),
-        (("a", ["a"]), r"sources are a list of texts; for one, write \['a'\]"),
+        (("a", ["a"]), r"saliency takes a list of texts; for one, write \['a'\]"),
     ],
 )
 def test_what_python_gives_wrong_is_refused(given, said, trained: Path):

@@ -134,9 +134,9 @@ def test_a_rounded_page_says_so_and_is_off_by_at_most_its_step(precision, step):
 
 def test_a_transformers_output_gives_each_kind_its_labels_and_its_mask():
     output = SimpleNamespace(
-        encoder_attentions=(weights(2, 3, 5, 5),) * 2,
-        decoder_attentions=(torch.eye(4).expand(2, 3, 4, 4),) * 2,
-        cross_attentions=(weights(2, 3, 4, 5),) * 2,
+        encoder_attentions=(weights(1, 3, 5, 5),) * 2,
+        decoder_attentions=(torch.eye(4).expand(1, 3, 4, 4),) * 2,
+        cross_attentions=(weights(1, 3, 4, 5),) * 2,
     )
     shown = show(output, list("abcde"), list("wxyz"), "Marian")
     assert isinstance(shown, Viewer)
@@ -194,3 +194,24 @@ def test_a_page_of_maps_is_small_before_a_head_is_opened():
     maps = random_maps(12, 12, 60, 60)
     assert len(json.dumps(entry(maps))) < 500_000  # 144 pictures of 40 x 40, in base64
     assert html([maps], "t").count('<script id="head-0-') == 144
+
+
+def test_the_items_of_a_batch_are_not_taken_for_heads():
+    query = torch.randn(2, 5, 3)  # [batch, time, dim]
+    out = qkv.attend(query, query, need="weights")
+    with pytest.raises(ValueError, match=r"a batch of 2; choose one item"):
+        show(out, list("abcde"))
+    one = show(qkv.attend(query[:1], query[:1], need="weights"), list("abcde"))
+    assert one.shape == (1, 1, 5, 5)
+    assert show(out.weights, list("abcde")).shape == (1, 2, 5, 5)  # heads, since it is said so
+
+
+def test_one_item_of_a_transformers_batch_is_shown_and_only_a_chosen_one():
+    output = SimpleNamespace(attentions=(weights(2, 3, 5, 5),) * 2)
+    with pytest.raises(ValueError, match=r"a batch of 2; .*from_transformers\(.*item="):
+        show(output, list("abcde"))
+    (maps,) = from_transformers(output, list("abcde"), item=1)
+    np.testing.assert_array_equal(maps.head(1, 2), output.attentions[1][1, 2])
+    step = SimpleNamespace(cross_attentions=((weights(4, 2, 1, 5),) * 3,) * 2)
+    with pytest.raises(ValueError, match="a batch of 4"):
+        show(step, list("abcde"), list("xy"))

@@ -13,9 +13,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from qkv.attention.kernels.sdpa import with_lost_rows
+from qkv.attention.kernels.sdpa import loses_none, with_lost_rows
 from qkv.attention.kernels.twice import differentiable_twice
 from qkv.attention.masks.mask import Mask
+from qkv.attention.recorded import recorded, transformed
 from qkv.attention.scores.dot import Dot
 from qkv.attention.scores.scaled_dot import ScaledDot
 from qkv.attention.scores.score import DotScore
@@ -26,8 +27,12 @@ if TYPE_CHECKING:
     from qkv.attention.prepared import Prepared
     from qkv.attention.tiles import Tiles
 
-_SCORES = {"dot": Dot(), "scaled_dot": ScaledDot()}
-_KINDS = (Dot, ScaledDot)
+_SCORES: dict[object, DotScore] = {
+    "dot": Dot(),
+    Dot: Dot(),
+    "scaled_dot": ScaledDot(),
+    ScaledDot: ScaledDot(),
+}
 _TYPES = (torch.float32, torch.float64)
 
 
@@ -40,7 +45,7 @@ def plain(score: object, query: object, key: object, value: object, mask: object
         if not isinstance(mask, Mask) or query.dim() != 4 or key.dim() != 4:
             return None
         queries, keys = query.shape[2], key.shape[2]
-        if torch.compiler.is_compiling() or mask.longer_than(keys) is not None:
+        if recorded() or mask.longer_than(keys) is not None:
             return None
         if not mask.forbids_nothing(queries, keys):
             causal = mask.triangular(queries, keys)
@@ -67,22 +72,24 @@ def _fused(
     score: object, query: Tensor, key: Tensor, value: Tensor, causal: bool
 ) -> Tensor | None:
     """Call torch's fused attention if all fits; None if not."""
-    kind = _SCORES.get(score) if isinstance(score, str) else score
-    if not isinstance(kind, DotScore) or type(kind) not in _KINDS:
-        return None
+    kind = _SCORES.get(score if isinstance(score, str) else type(score))
     shape, other = query.shape, key.shape
     if (
-        len(shape) not in (3, 4)
+        kind is None
+        or len(shape) not in (3, 4)
+        or len(other) != len(shape)
         or other != value.shape
-        or shape[:-2] != other[:-2]
         or shape[-1] != other[-1]
+        or shape[0] != other[0]
+        or (len(shape) == 4 and shape[1] != other[1])
         or 0 in shape
         or other[-2] == 0
         or query.dtype not in _TYPES
         or key.dtype != query.dtype
         or value.dtype != query.dtype
         or torch.get_float32_matmul_precision() != "highest"
-        or torch.compiler.is_compiling()
+        or recorded()
+        or transformed()
     ):
         return None
     scale = kind.scale(shape[-1])
@@ -92,5 +99,5 @@ def _fused(
         context = differentiable_twice(query, key, value, None, scale, causal)
     else:
         context = F.scaled_dot_product_attention(query, key, value, is_causal=causal, scale=scale)
-    context = with_lost_rows(query, context)
+    context = context if loses_none(query) else with_lost_rows(query, context)
     return context if len(shape) == 4 else context.squeeze(1)

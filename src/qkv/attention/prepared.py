@@ -107,7 +107,7 @@ def _run_through(
 ) -> Runs | None:
     if kernel not in ("auto", "narrow") or not slots.narrow or device.type != "cpu":
         return None
-    if transformed() or absent() is not None:
+    if recorded() or transformed() or absent() is not None:
         return None
     runs = mask.runs(*sizes, device)
     if runs is None or kernel == "narrow":

@@ -1,4 +1,4 @@
-"""Whether a graph is being recorded, so that numbers cannot be looked at."""
+"""Whether a graph is recorded, or a call transformed, so that numbers cannot be looked at."""
 
 from __future__ import annotations
 
@@ -15,9 +15,8 @@ def recorded() -> bool:
 
 
 def transformed() -> bool:
-    """Whether an operation is recorded in a way that autograd functions are not."""
+    """Whether torch.func or forward mode is at work: neither knows what torch has fused."""
     return (
-        torch.compiler.is_compiling()
-        or torch._C._are_functorch_transforms_active()
+        torch._C._are_functorch_transforms_active()
         or torch.autograd.forward_ad._current_level >= 0
     )

@@ -9,7 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from qkv.attention.biases.position_bias import Placed
-from qkv.attention.recorded import transformed
+from qkv.attention.recorded import recorded, transformed
 from qkv.attention.reweighters.gaussian import Gaussian
 
 if TYPE_CHECKING:
@@ -48,7 +48,8 @@ class Kernel:
     gaussian: of reweighters it has that one.
     requires: "module:function" that says why it cannot run here, or None.
     devices: kinds of device. biases: it adds a bias.
-    transforms: whether torch.func, forward-mode derivatives and torch.compile pass through it.
+    transforms: whether torch.func and forward-mode derivatives pass through it.
+    compiles: whether torch.compile and torch.export do.
     holds_hidden: it keeps the score's numbers of each pair, and not its energy alone.
     gains_from: pairs times width, in all, from which on it is worth its start (measured).
     queries_from: queries from which on what it prepares of the keys pays (measured).
@@ -78,6 +79,7 @@ class Kernel:
     requires: str | None = None
     devices: tuple[str, ...] | None = None
     transforms: bool = True
+    compiles: bool = True
     holds_hidden: bool = True
     gains_from: int = 0
     queries_from: int = 1
@@ -134,7 +136,9 @@ class Kernel:
         if self.devices is not None and work.query.device.type not in self.devices:
             return f"tensors on {work.query.device.type}"
         if not self.transforms and transformed():
-            return "what torch.func, forward mode or torch.compile records"
+            return "what torch.func or forward mode differentiates or maps"
+        if not self.compiles and recorded():
+            return "what torch.compile records"
         if self.runs and work.runs is None:
             return self.absent or "what no mask limits to a short run of keys a query"
         return self.absent

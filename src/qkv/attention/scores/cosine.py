@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from qkv.attention.masks.mask import align
-from qkv.attention.recorded import transformed
+from qkv.attention.recorded import recorded, transformed
 from qkv.attention.scores.score import DotScore, at_least_float32, same_width
 
 if TYPE_CHECKING:
@@ -106,7 +106,7 @@ def _unit(vector: Float[Tensor, "*any width"]) -> Float[Tensor, "*any width"]:
     does not depend on it, so it needs no gradient.
     """
     wide = at_least_float32(vector)
-    if vector.device.type == "cpu" and not transformed():
+    if vector.device.type == "cpu" and not (recorded() or transformed()):
         squares = wide.square().sum(-1, keepdim=True)
         none = squares == 0
         if _holds(wide, squares, none):
