@@ -150,10 +150,12 @@ def _gradients(a: Tensor, b: Tensor, v: Tensor, g: Tensor, to_a: Tensor, to_b: T
     """Fill the gradients of a and b, and return that of v."""
     (items, queries, hidden), keys = a.shape, b.shape[1]
     to_r = a.new_empty(items, hidden)
-    units, size = items * -(-hidden // BLOCK), (2 * keys + 17) * BLOCK
+    # As `gradients` in `backward` cuts it.
+    units, size = items * -(-hidden // BLOCK), (2 * keys + 16) * BLOCK + 5 * rounded(keys, ALIGNED)
+    size += ALIGNED
     task = _task((items, queries, keys, hidden, 0), units, size)
     _share("gradients", task, {A: a, B: b, V: v, GRADIENT: g, TO_A: to_a, TO_B: to_b, TO_V: to_r})
-    return g.sum() - 2 * to_r.sum(0)
+    return to_r.sum(0).mul_(-2)
 
 
 def _side_by_side(like: Tensor, shapes: tuple[torch.Size, ...]) -> list[Tensor]:

@@ -32,6 +32,7 @@ from qkv.attention.kernels.additive.vectors import (
     EXACT,
     FAR,
     NEAR,
+    OUTER,
     QUADS,
     SUMS,
     copy,
@@ -54,7 +55,7 @@ def _lay(rows, way, centre, limits, line, table):
     width, last = centre.shape[0], rows.shape[0] - 1
     for j in range(table.shape[0] * LANES):
         at = min(j, last)  # what is missing is filled with what does no harm
-        prepare(rows[at : at + 1], 0, minus, way, centre, limits, line)
+        prepare(rows, at, 1, 0, minus, way, centre, limits, line)
         block = table[j // LANES]
         for d in range(width):
             block[d * LANES + j % LANES] = line[0, d]
@@ -236,7 +237,8 @@ def meet_keys(  # noqa: PLR0913 - compiled
     """
     v, upside, rows, _, rest, _, sums = side
     some, hidden = a.shape
-    prepare(a, 0, v.dtype.type(1), way, rest[0, :hidden], rest[1, :hidden], rows)
+    one = v.dtype.type(1)
+    prepare(a, 0, some, 0, one, way, rest[0, :hidden], rest[1, :hidden], rows)
     twice = v.dtype.type(2)
     if way == QUADS:
         twice *= found[0]
@@ -255,7 +257,7 @@ def meet_keys(  # noqa: PLR0913 - compiled
                 target[c] = found[1] - twice * source[c] if meet else forbidden
 
 
-@njit(**EXACT)
+@njit(**OUTER)
 def tools(t, given, scratch):
     """Cut this thread's scratch memory into what both passes over the queries need."""
     hidden, zero = given.shape[0], given.dtype.type(0)
@@ -275,7 +277,7 @@ def tools(t, given, scratch):
     return side, laid, row, at
 
 
-@njit(**EXACT)
+@njit(**OUTER)
 def energies(t, task, numbers, a, b, given, out, scratch):
     """Energies, unit by unit: each is ROWS queries of an item. Forbidden blocks are left 0."""
     queries, zero = out.shape[1], a.dtype.type(0)

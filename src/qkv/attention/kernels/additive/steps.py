@@ -23,6 +23,7 @@ from qkv.attention.kernels.additive.task import (
 )
 from qkv.attention.kernels.additive.vectors import (
     EXACT,
+    OUTER,
     SUMS,
     copy,
     cut,
@@ -163,7 +164,7 @@ def _read(weights, value, out):
             out[d] += w * x[d]
 
 
-@njit(**EXACT)
+@njit(**OUTER)
 def step(t, task, numbers, query, table, given, value, weights, context, scratch):  # noqa: PLR0913
     """Contexts, unit by unit: each is an item. Two rows of its table say how it was made."""
     queries, count, width = query.shape[1], value.shape[1], table.shape[2]

@@ -17,15 +17,31 @@ import torch
 from numba import njit, types
 from numba.extending import intrinsic, overload
 
+from qkv.attention.kernels.additive.lanes import (
+    Vector,
+    bounded,
+    exponential,
+    fused,
+    load,
+    power_of_two,
+    splat,
+    store,
+    unfused,
+)
 from qkv.attention.kernels.additive.ranges import LIMITS
+from qkv.attention.kernels.additive.task import ALIGNED
 
-# Sums may be reordered, so that they fill a vector; what is not finite stays what it is.
-_BARE = {"nogil": True, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}  # only loops call
-SUMS = _BARE | {"error_model": "numpy", "fastmath": {"contract", "reassoc"}}
-EXACT = _BARE | {"error_model": "numpy", "fastmath": {"contract"}}
-ESTIMATE = _BARE | {"error_model": "numpy", "fastmath": {"contract", "arcp", "ninf"}}
+# Sums may be reordered, so that they fill a vector; what is not finite stays what it is. Only
+# loops call loops. References to arrays are not counted: that costs as much as a short row does.
+_BARE = {"nogil": True, "no_cpython_wrapper": True, "no_cfunc_wrapper": True, "_nrt": False}
+_BARE |= {"error_model": "numpy"}
+SUMS = _BARE | {"fastmath": {"contract", "reassoc"}}
+EXACT = _BARE | {"fastmath": {"contract"}}
+ESTIMATE = _BARE | {"fastmath": {"contract", "arcp", "ninf"}}
 """A vector of float32 is divided by estimating the reciprocal, to 12 bits or more, and one step of
 Newton's: within two roundings, in a third of the time. What is divided by must be finite."""
+OUTER = EXACT | {"_nrt": True}
+"""For what makes arrays of memory: that needs counted references."""
 
 NUMBERS_32, NUMBERS_64 = (  # cap, reach, saturation, and the x whose exp(2x) is the cap
     tuple(kind(n) for n in (limits.cap, limits.reach, limits.saturation, math.log(limits.cap) / 2))
@@ -101,8 +117,25 @@ def _exp_twice_32(x):
     return p * power.view(np.float32)
 
 
+@njit(**EXACT)
+def _exp_twice_of_vector(x):
+    """The same of a vector."""
+    y = x + x
+    shifted = fused(y, splat(_LOG2_E), splat(_MAGIC))
+    n = shifted - splat(_MAGIC)
+    f = unfused(n, splat(_LN2_LOW), unfused(n, splat(_LN2_HIGH), y))
+    p = fused(fused(splat(_C7), f, splat(_C6)), f, splat(_C5))
+    p = fused(fused(p, f, splat(_C4)), f, splat(_C3))
+    p = fused(fused(p, f, splat(_C2)), f, splat(_ONE))
+    return fused(p, f, splat(_ONE)) * power_of_two(shifted)
+
+
 @overload(exp_twice)
 def _exp_twice(x):
+    if isinstance(x, Vector):
+        if x.number == types.float32:
+            return lambda x: _exp_twice_of_vector(x)
+        return lambda x: exponential(x + x)
     if x == types.float32:
         return lambda x: _exp_twice_32(x)
     return lambda x: math.exp(x + x)
@@ -218,20 +251,26 @@ def find_centre(a, b, start, numbers, centre, limits, tops, ends):
 
 
 @njit(**EXACT)
-def prepare(rows, start, sign, way, centre, limits, out):
-    """out = exp(2 (rows + sign centre)), or the rows as they are; columns from `start` on."""
+def prepare(rows, first, some, start, sign, way, centre, limits, out):  # noqa: PLR0913
+    """out = exp(2 (row + sign centre)), or the row as it is, of some rows, from `start` on."""
     wide()
-    width = centre.shape[0]
-    for j in range(rows.shape[0]):
-        row, target = rows[j, start : start + width], out[j, :width]
-        if way == APART:
-            copy(row, target)
-        else:
-            for d in range(width):
-                target[d] = exp_twice(within(row[d] + sign * centre[d], limits[d]))
+    width, step = centre.shape[0], rows.shape[1]
+    if way == APART:
+        for j in range(some):
+            copy(rows[first + j, start : start + width], out[j, :width])
+        return
+    whole = width // ALIGNED * ALIGNED
+    for j in range(some):
+        at, to = (first + j) * step + start, j * out.shape[1]
+        for d in range(0, whole, ALIGNED):
+            x = fused(splat(sign), load(centre, d), load(rows, at + d))
+            store(out, to + d, exp_twice(bounded(x, load(limits, d))))
+        for d in range(whole, width):
+            x = rows[first + j, start + d] + sign * centre[d]
+            out[j, d] = exp_twice(within(x, limits[d]))
 
 
-@njit(**EXACT)
+@njit(**OUTER)
 def cut(scratch, at, rows, width):
     """Rows of this width from the scratch memory, and where the rest of it begins."""
     return scratch[at : at + rows * width].reshape(rows, width), at + rows * width

@@ -32,6 +32,7 @@ from qkv.attention.kernels.additive.task import (
 )
 from qkv.attention.kernels.additive.vectors import (
     EXACT,
+    OUTER,
     SUMS,
     copy,
     cut,
@@ -116,7 +117,7 @@ def softmax(row, reach, lanes):
     return highest + row.dtype.type(math.log(total))
 
 
-@njit(**EXACT)
+@njit(**OUTER)
 def attend(  # noqa: PLR0913 - compiled
     t, task, numbers, a, b, given, value, weights, logs, context, scratch
 ):
@@ -242,7 +243,7 @@ def _some_values(weights, sent, start, stop, summed, to_value):
             copy(summed[r], to_value[first + r])
 
 
-@njit(**EXACT)
+@njit(**OUTER)
 def slopes(t, task, weights, value, sent, to_logs, gradient, to_value, scratch):  # noqa: PLR0913
     """Gradients of energies (ROWS queries of an item) and values (KEYS_TOGETHER of them)."""
     (_, queries, count), read = weights.shape, value.shape[2]
