@@ -3,8 +3,9 @@
     s = r - 1/2 = -tanh / 2,   d tanh = 1 - 4 s^2
 
 With g that of the energies, a gets v sum_j g (1 - 4 s^2), b the same over i, and v -2 sum_ij g s.
-So of each pair and dimension g s is summed, and g s^2 to either side; the sums of g itself are found
-once for a block of dimensions. Four queries share a division: 1 / q0 = q1 (q2 q3) / ((q0 q1) (q2 q3)).
+So of each pair and dimension g s is summed, and g s^2 to either side; the sums of g itself are
+found once for a block of dimensions. Four queries share a division:
+1 / q0 = q1 (q2 q3) / ((q0 q1) (q2 q3)).
 """
 
 # mypy: ignore-errors
@@ -24,7 +25,7 @@ from qkv.attention.kernels.additive.lanes import (
     total,
     unfused,
 )
-from qkv.attention.kernels.additive.task import ALIGNED, BLOCK, UNITS
+from qkv.attention.kernels.additive.task import ALIGNED, BLOCK, SPAN, UNITS
 from qkv.attention.kernels.additive.vectors import (
     APART,
     AS_APART,
@@ -39,12 +40,15 @@ from qkv.attention.kernels.additive.vectors import (
     copy,
     cut,
     draw,
+    ends_of,
     find_centre,
     inverse,
     pair,
     pointer,
     prepare,
     wide,
+    will_read,
+    will_write,
 )
 
 CHUNKS = BLOCK // ALIGNED
@@ -216,11 +220,12 @@ def _some_gradients(  # noqa: PLR0913 - compiled
 
 
 @njit(**EXACT)
-def _find_way(a, b, start, width, numbers, rest, ends):
+def _find_way(a, at, width, numbers, rest, ends):
     """Centre these dimensions; QUADS if (1 + exp(2 top))^4 is within the cap's square."""
-    way, tops = APART, rest[2, :width]
+    way, tops, stop = APART, rest[2, :width], at + width
     if a.shape[0] > 1:
-        way = find_centre(a, b, start, numbers, rest[0, :width], rest[1, :width], tops, ends)
+        own = ends[0, at:stop], ends[1, at:stop], ends[2, at:stop], ends[3, at:stop]
+        way = find_centre(own, numbers, rest[0, :width], rest[1, :width], tops)
     if way == NEAR:
         way = QUADS
         for d in range(width):
@@ -229,12 +234,12 @@ def _find_way(a, b, start, width, numbers, rest, ends):
 
 
 @njit(**EXACT)
-def _block(a, b, g, v, start, numbers, parts, to_a, to_b):  # noqa: PLR0913 - compiled
-    """Fill a block of the gradients of a and b, and the sums of g s, for one item."""
+def _block(a, b, g, v, start, first, numbers, parts, to_a, to_b):  # noqa: PLR0913 - compiled
+    """Fill a block of the gradients of a and b, and the sums of g s; `first` is the unit's."""
     wide()
     keys, _, _, all_of, _, to_keys, _, ends, rest = parts
     width, count, one = v.shape[0], keys.shape[1], v.dtype.type(1)
-    way = _find_way(a, b, start, width, numbers, rest, ends)
+    way = _find_way(a, start - first, width, numbers, rest, ends)
     for d in range(BLOCK):
         all_of[d] = one - one
     for j in range(to_keys.shape[0]):
@@ -257,27 +262,35 @@ def _block(a, b, g, v, start, numbers, parts, to_a, to_b):  # noqa: PLR0913 - co
 def gradients(  # noqa: PLR0913 - compiled
     t, task, numbers, a, b, g, v, to_a, to_b, to_v, scratch
 ):
-    """Gradients, unit by unit: each is a BLOCK of dimensions of an item. to_v: sums of g s."""
-    hidden, count = a.shape[2], b.shape[1]
-    blocks, padded = (hidden + BLOCK - 1) // BLOCK, (count + ALIGNED - 1) // ALIGNED * ALIGNED
+    """Gradients, unit by unit: each is a SPAN of dimensions of an item. to_v: sums of g s."""
+    hidden, count, span = a.shape[2], b.shape[1], t[SPAN]
+    spans, padded = (hidden + span - 1) // span, (count + ALIGNED - 1) // ALIGNED * ALIGNED
     for n in range(scratch.shape[0]):
         scratch[n] = scratch.dtype.type(0)
     keys, at = cut(scratch, 0, CHUNKS, count * _KEY)
     asked, at = cut(scratch, at, 4, BLOCK)
     to, at = scratch[at : at + 4 * BLOCK], at + 4 * BLOCK
-    ends, at = cut(scratch, at, 4, BLOCK)
+    ends, at = cut(scratch, at, 4, span)
     rest, at = cut(scratch, at, 3, BLOCK)
     all_of, at = scratch[at : at + BLOCK], at + BLOCK
     rows, at = cut(scratch, at, 4, padded)
     to_keys, sums = scratch[at : at + padded], scratch[at + padded : at + padded + 4]
     keys = keys.reshape(CHUNKS, count, _KEY)
     parts = keys, asked, to, all_of, rows, to_keys, sums, ends, rest
-    while True:
-        unit = draw(pointer(task, np.int64(0)))
-        if unit >= t[UNITS]:
-            return
-        n, start = unit // blocks, unit % blocks * BLOCK
-        stop = min(start + BLOCK, hidden)
+    ahead = draw(pointer(task, np.int64(0)))
+    while ahead < t[UNITS]:
+        unit, ahead = ahead, draw(pointer(task, np.int64(0)))
+        if spans == 1 and ahead < t[UNITS]:
+            will_read(a[ahead])
+            will_read(b[ahead])
+            will_write(to_a[ahead])
+            will_write(to_b[ahead])
+        n, first = unit // spans, unit % spans * span
+        last = min(first + span, hidden)
         flat_a, flat_b = to_a[n].reshape(to_a[n].size), to_b[n].reshape(to_b[n].size)
-        _block(a[n], b[n], g[n], v[start:stop], start, numbers, parts, flat_a, flat_b)
-        copy(all_of[: stop - start], to_v[n, start:stop])
+        ends_of(a[n], first, ends[0, : last - first], ends[1, : last - first])
+        ends_of(b[n], first, ends[2, : last - first], ends[3, : last - first])
+        for start in range(first, last, BLOCK):
+            stop = min(start + BLOCK, last)
+            _block(a[n], b[n], g[n], v[start:stop], start, first, numbers, parts, flat_a, flat_b)
+            copy(all_of[: stop - start], to_v[n, start:stop])

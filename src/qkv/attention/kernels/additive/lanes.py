@@ -6,7 +6,8 @@ register of the widest kind, several of a narrower.
 
     load(array, at), store(array, at, x), spread(array, at), splat(number)
     x + y, x - y, x * y, over(x), fused(x, y, z), unfused(x, y, z), bounded(x, limit)
-    total(x), top(x), higher(x, y), fold_8(x, y), turn(source, at, step, target, to)
+    higher(x, y), unless(x, y, z), total(x), top(x), fold_8(x, y)
+    turn(source, at, step, target, to)
 
 Places (`at`) count numbers from an array's first, whatever its shape; nothing is checked.
 """
@@ -221,24 +222,45 @@ def total(context, x):
     return x.number(x), generate
 
 
+def _higher(builder, x, y):
+    return builder.select(builder.fcmp_ordered(">", x, y), x, y)
+
+
 @intrinsic
-def top(context, x):
-    """The highest of all lanes; what is not a number is left out."""
+def higher(context, x, y):
+    """X where it is higher than y, y elsewhere."""
 
     def generate(context, builder, signature, arguments):
-        return _called(builder, "vector.reduce.fmax", x, arguments[0].type.element, arguments)
+        return _higher(builder, *arguments)
+
+    return x(x, y), generate
+
+
+@intrinsic
+def top(context, x):
+    """The highest of all lanes."""
+
+    def generate(context, builder, signature, arguments):
+        (x,), half = arguments, ALIGNED // 2
+        while half:
+            others = _numbers([(lane + half) % ALIGNED for lane in range(ALIGNED)])
+            x = _higher(builder, x, builder.shuffle_vector(x, x, others))
+            half //= 2
+        return builder.extract_element(x, ir.IntType(32)(0))
 
     return x.number(x), generate
 
 
 @intrinsic
-def higher(context, x, y):
-    """The higher of each lane; what is not a number is left out."""
+def unless(context, x, y, z):
+    """0 where x is y, else z."""
 
     def generate(context, builder, signature, arguments):
-        return _called(builder, "maxnum", x, arguments[0].type, arguments)
+        x, y, z = arguments
+        nothing = ir.Constant(z.type, [z.type.element(0.0)] * ALIGNED)
+        return builder.select(builder.fcmp_ordered("==", x, y), nothing, z)
 
-    return x(x, y), generate
+    return x(x, y, z), generate
 
 
 def _halves(half):

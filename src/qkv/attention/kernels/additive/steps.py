@@ -186,7 +186,7 @@ def step(t, task, numbers, query, table, given, value, weights, context, scratch
             _prepare(query[n, i], item[count], item[count + 1], numbers[2], row, top)
             _energies(row, top, side, item, count, numbers, scaled, lanes, energies)
             forbid(energies, masked, mask, n * t[BY_ITEM], t[BY_KEY], count)
-            softmax(energies, numbers[1], lanes[:LANES])
+            softmax(energies, numbers[1])
             if t[PAIRS]:
                 copy(energies, weights[n, i])
             _read(energies, value[n], context[n, i])
