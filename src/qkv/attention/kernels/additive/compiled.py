@@ -40,6 +40,7 @@ from qkv.attention.kernels.additive.task import (
     SCRATCH,
     SIZE,
     SLOTS,
+    SPAN,
     TO_A,
     TO_B,
     TO_V,
@@ -102,7 +103,7 @@ def _queries_in_turn(
     (items, queries, hidden), keys, read = a.shape, b.shape[1], value.shape[-1]
     width, padded = rounded(hidden, ALIGNED), rounded(keys, LANES)
     # As `tools` in `forward`, and `attend` in `whole`, cut it.
-    size = (TOGETHER + 10 + padded) * width + TOGETHER * (LANES + padded + rounded(read, ALIGNED))
+    size = (TOGETHER + 9 + LANES + padded) * width + TOGETHER * (LANES + padded)
     units = items * -(-queries // ROWS)
     task = _task((items, queries, keys, hidden, read), units, size)
     if allowed is not None:
@@ -126,9 +127,9 @@ def backward(
     if to_weights is not None:
         g.copy_(to_weights)
     to_a, to_b, to_value = found
-    units = items * (-(-queries // ROWS) + -(-keys // KEYS_TOGETHER))
-    size = 5 * rounded(keys, LANES) + LANES + TOGETHER * rounded(read, ALIGNED)
-    task = _task((items, queries, keys, 0, read), units, size)
+    parts = 1 if _enough(items) else -(-queries // ROWS) + -(-keys // KEYS_TOGETHER)
+    size = 5 * rounded(keys, LANES) + LANES
+    task = _task((items, queries, keys, 0, read), items * parts, size)
     task[FILLED] = int(to_weights is not None)
     given = {VALUE: value, PAIRS: weights, CONTEXT: to_context, LOG: to_log}
     _share("slopes", task, {**given, GRADIENT: g, TO_VALUE: to_value})
@@ -150,10 +151,18 @@ def _gradients(a: Tensor, b: Tensor, v: Tensor, g: Tensor, to_a: Tensor, to_b: T
     """Fill the gradients of a and b, and return that of v."""
     (items, queries, hidden), keys = a.shape, b.shape[1]
     to_r = a.new_empty(items, hidden)
-    units, size = items * -(-hidden // BLOCK), (2 * keys + 17) * BLOCK
-    task = _task((items, queries, keys, hidden, 0), units, size)
+    span = rounded(hidden, BLOCK) if _enough(items) else BLOCK
+    # As `gradients` in `backward` cuts it.
+    size = (2 * keys + 12) * BLOCK + 4 * span + 5 * rounded(keys, ALIGNED) + ALIGNED
+    task = _task((items, queries, keys, hidden, 0), items * -(-hidden // span), size)
+    task[SPAN] = span
     _share("gradients", task, {A: a, B: b, V: v, GRADIENT: g, TO_A: to_a, TO_B: to_b, TO_V: to_r})
-    return g.sum() - 2 * to_r.sum(0)
+    return to_r.sum(0).mul_(-2)
+
+
+def _enough(items: int) -> bool:
+    """Whether threads may take whole items, whose rows lie together."""
+    return items >= 4 * torch.get_num_threads()
 
 
 def _side_by_side(like: Tensor, shapes: tuple[torch.Size, ...]) -> list[Tensor]:
