@@ -339,6 +339,11 @@ def test_auto_says_what_it_found_and_remembers_it(transformer: Path, tmp_path: P
     assert "by aer" in other.err and "on 2 development pairs); kept in" in other.err
     assert json.loads((transformer / "attention.json").read_text())["by"] == "aer"
 
+    every = " ".join(f"{i}p{j}" for i in range(3) for j in range(3))
+    dev.write_text(f"a b c\tc b a\t{every}\n")
+    qkv("align", transformer, "--attention", "auto", "--dev", dev, stdin=pairs)
+    assert json.loads((transformer / "attention.json").read_text())["value"] == 0  # none is wrong
+
 
 def test_two_directions_are_joined_as_asked(transformer: Path, trained: Path, tmp_path: Path):
     pairs = "a b c d\td c b a\nb\tb\n"

@@ -205,6 +205,17 @@ def test_gold_links_choose_the_head_that_has_them(monkeypatch: pytest.MonkeyPatc
     assert best.value == pytest.approx(1 - (2 + 2) / (3 + 2))
 
 
+def test_a_possible_link_may_be_found_but_need_not_be(monkeypatch: pytest.MonkeyPatch):
+    """Turned finds 2-0 1-1 0-2; of S = {1-1} and P = {1-1, 2-0}: 1 - (1 + 2) / (3 + 1)."""
+    plant(monkeypatch, transformer=[TURNED])
+    sure, links = frozenset({(1, 1)}), frozenset({(1, 1), (2, 0)})
+    pairs = [Pair(pair.source, pair.target, 1, links=links, sure=sure) for pair in PAIRS]
+    ranked = {one.attention: one.value for one in rank(untrained("transformer"), pairs)}
+    assert ranked["0.0"] == pytest.approx(1 / 4)
+    other = best_reading(untrained("transformer"), [pair.turned() for pair in pairs])
+    assert other.value == pytest.approx(1 / 4)  # both are their own mirrors
+
+
 def test_with_the_other_direction_the_two_that_agree_are_chosen(monkeypatch: pytest.MonkeyPatch):
     """Reading 0.1 of one is a circle, and 0.2 of the other is the same circle backwards."""
     circle, back = [1, 2, 0, 3], [2, 0, 1, 3]

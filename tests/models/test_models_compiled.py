@@ -30,6 +30,11 @@ def small(case):
     return built(case, torch.float32)
 
 
+# A number that another rounding takes to the other side moves by a unit, 1 / 127 of its row's
+# largest, and what reads it by a hundredth of a typical sum; on these walks few do.
+NEAR = {"rtol": 0, "atol": 0.05}
+
+
 @pytest.fixture(params=["alone", "columns", "rows"])
 def way(request, monkeypatch):
     """One thread; two that share each product's columns; two that take rows through all layers."""
@@ -58,6 +63,20 @@ def agree(model, moves):
 @given(moves=walks())
 def test_any_walk_gives_the_numbers_of_the_model(case, moves):
     agree(small(case), moves)
+
+
+@pytest.mark.parametrize("case", COVERED, ids=str)
+def test_int8_too_is_what_torch_computes(case, way):
+    model = small(case)
+    decoder = model.ready("int8")
+    assert isinstance(decoder, CompiledSearch) or "VNNI" in str(model.search_plan("int8"))
+    other = TransformerSearch(model, "int8")
+    for (found, rows), (expected, whole) in zip(
+        walk(decoder, MOVES), walk(other, MOVES), strict=True
+    ):
+        assert_close(found, expected, **NEAR)
+        assert (found - expected).abs().median() < CLOSE["atol"]
+        assert_close(rows, whole, **NEAR)
 
 
 MOVES = [
@@ -104,6 +123,25 @@ def test_the_state_is_a_value():
     assert_close(decoder.step(tokens, before.state).log_probs, first, rtol=0, atol=0)
 
 
+@pytest.mark.parametrize("precision", ["float32", "int8"])
+@pytest.mark.parametrize("rows", [1, 3, 29])
+def test_the_best_token_is_the_first_of_the_largest_that_may_be_written(rows, precision, way):
+    torch.manual_seed(rows)
+    config = TransformerConfig(width=44, heads=2, feedforward=67, decoder_layers=2)
+    model = build_model(config, 31, 577).eval()
+    with torch.no_grad():
+        model.output.project.bias[:2] = 50.0  # PAD and BOS are likeliest
+        model.output.project.bias[-1] = 1.0
+    decoder = model.ready(precision)
+    state = decoder.start(torch.randint(4, 31, (rows, 5)), torch.randint(1, 6, (rows,)))
+    tokens = torch.randint(4, 577, (rows, 1))
+    step, best = decoder.step(tokens, state), decoder.best(tokens, state)
+    log_probs, places = step.log_probs[..., 2:].max(-1)
+    assert torch.equal(best.tokens, places + 2)
+    assert_close(best.log_probs, log_probs, rtol=0, atol=0)
+    assert_close(best.attention, step.attention, rtol=0, atol=0)
+
+
 @pytest.mark.parametrize("method", ["greedy", "beam", "sample"])
 def test_a_search_longer_than_every_reserve_writes_the_text_of_torch(method, way):
     model = copy.deepcopy(small(COVERED[0]))
@@ -130,6 +168,8 @@ def test_a_parameter_that_is_not_a_number_is_seen_wherever_it_stands(name, way):
     decoder = model.ready()
     step = decoder.step(torch.full((3, 1), BOS), decoder.start(*padded(sources(SIZES))))
     assert step.log_probs.isnan().all()
+    best = decoder.best(torch.full((3, 1), BOS), decoder.start(*padded(sources(SIZES))))
+    assert best.log_probs.isnan().all()
 
 
 def test_the_plan_says_which_way_and_why(monkeypatch):

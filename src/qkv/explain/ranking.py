@@ -7,7 +7,9 @@ section 3.3):
 
 F links each target word to its best source word; B each source word to its best target word, by
 the same rows, or by those of a model of the other direction. With gold links, by the alignment
-error rate of F.
+error rate of F (Och and Ney 2003), S the sure ones and P all:
+
+    1 - (|F n S| + |F n P|) / (|F| + |S|)
 """
 
 from __future__ import annotations
@@ -95,7 +97,7 @@ def rank(
         ranked = _by_error(found, _gold(pairs))
         if reverse is None:
             return ranked
-        turned = [_turned(pair) for pair in pairs]
+        turned = [pair.turned() for pair in pairs]
         other = _by_error(_Linked.of(reverse, turned), _gold(turned))
         return [
             Ranked((one.value + two.value) / 2, one.attention, two.attention)
@@ -105,7 +107,7 @@ def rank(
         agreed = _agreement(found.forward, found.backward)
         pairs_of = [(float(agreed[n, n]), name, None) for n, name in enumerate(found.names)]
         return _sorted(pairs_of, bigger=True)
-    back = _Linked.of(reverse, [_turned(pair) for pair in pairs], transposed=True)
+    back = _Linked.of(reverse, [pair.turned() for pair in pairs], transposed=True)
     agreed = _agreement(found.forward, back.forward)
     both = [
         (float(agreed[n, m]), name, other)
@@ -152,29 +154,26 @@ def _agreement(
     return 2 * (one @ two.T) / counts.clamp(min=1)
 
 
-def _gold(pairs: Sequence[Pair]) -> Bool[Tensor, " cells"]:
-    """Return the gold links in the order of the cells."""
+def _gold(pairs: Sequence[Pair]) -> Bool[Tensor, "two cells"]:
+    """Return the sure links, and all, in the order of the cells."""
     found = []
     for pair in pairs:
-        assert pair.links is not None
-        links = torch.zeros(len(pair.target.split()), len(pair.source.split()), dtype=torch.bool)
-        for j, i in pair.links:
-            links[i, j] = True
-        found.append(links.flatten())
-    return torch.cat(found)
+        shape = (2, len(pair.target.split()), len(pair.source.split()))
+        links = torch.zeros(shape, dtype=torch.bool)
+        for kind, given in enumerate((pair.sure, pair.links)):
+            for j, i in given or ():
+                links[kind, i, j] = True
+        found.append(links.flatten(1))
+    return torch.cat(found, dim=1)
 
 
-def _by_error(found: _Linked, gold: Bool[Tensor, " cells"]) -> list[Ranked]:
-    """All gold links count as sure: the error is then 1 less the agreement with them."""
-    errors = 1 - _agreement(found.forward, gold.unsqueeze(0)).squeeze(1)
+def _by_error(found: _Linked, gold: Bool[Tensor, "two cells"]) -> list[Ranked]:
+    predicted, wanted = found.forward.float(), gold.float()
+    right = (predicted @ wanted.T).sum(1)
+    errors = 1 - right / (predicted.sum(1) + wanted[0].sum()).clamp(min=1)
     given = [(float(e), name, None) for e, name in zip(errors, found.names, strict=True)]
     return _sorted(given, bigger=False)
 
 
 def _sorted(given: Sequence[tuple[float, str, str | None]], *, bigger: bool) -> list[Ranked]:
     return sorted((Ranked(*one) for one in given), key=lambda one: one.value, reverse=bigger)
-
-
-def _turned(pair: Pair) -> Pair:
-    links = None if pair.links is None else frozenset((j, i) for i, j in pair.links)
-    return Pair(pair.target, pair.source, pair.line, links=links)

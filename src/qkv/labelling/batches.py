@@ -8,8 +8,7 @@ import torch
 from torch import Tensor
 
 from qkv.data import sorted_batches
-from qkv.data.batches import pad_ids
-from qkv.models.labeller import Decision, Labeller, without_end
+from qkv.models.labeller import Decision, Labeller
 from qkv.text import Encoded, Side
 from qkv.text.given import check_texts
 
@@ -46,9 +45,9 @@ def decide_all(
     device = next(model.parameters()).device
     found: dict[int, tuple[Tensor, Tensor]] = {}
     for rows in sorted_batches([len(one.ids) for one in texts], tokens_per_batch):
-        source, counted = (part.to(device) for part in pad_ids([texts[i].ids for i in rows]))
+        tokens, lengths = model.read_texts([texts[i] for i in rows])
         with torch.inference_mode():
-            decision: Decision = model(*without_end(source, counted))
+            decision: Decision = model(tokens.to(device), lengths.to(device))
             log_probs = decision.logits.float().log_softmax(-1).cpu()
             attention = decision.attention.float().cpu()
         for row, i in enumerate(rows):

@@ -12,6 +12,7 @@ from qkv.view.arrays import array_of
 from qkv.view.figure import Figure
 from qkv.view.huggingface import from_transformers, is_output
 from qkv.view.maps import AttentionMaps
+from qkv.view.measure import WEIGHT, Measure
 from qkv.view.viewer import Viewer
 from qkv.view.words import Words
 
@@ -27,6 +28,7 @@ def show(
     *,
     mask: Mask | None = None,
     words: tuple[Words, Words] | None = None,
+    measure: Measure = WEIGHT,
 ) -> Figure | AttentionMaps | Viewer:
     """Return what draws itself: in a notebook as a viewer, printed as text if it is one matrix.
 
@@ -41,6 +43,8 @@ def show(
         mask: the mask that the weights were computed with: what it forbids is shown as such, not
             as a weight of zero.
         words: of targets and of sources (`qkv.view.words`), to be read as words.
+        measure: what the numbers are: weights between 0 and 1, or `qkv.view.VALUE`, of any sign
+            and size, which are shown in two colours with zero between them.
 
     Raises:
         ValueError: a batch of more than one item, no weights, or labels that do not fit.
@@ -50,10 +54,12 @@ def show(
     target = source if target is None else target
     layers = _layers(weights)
     if mask is None and words is None and len(layers) == 1 and layers[0].ndim == 2:
-        return Figure(layers[0], target, source, title)
+        return Figure(layers[0], target, source, title, measure=measure)
     layers = [layer[None] if layer.ndim == 2 else layer for layer in layers]
     allowed = None if mask is None else _allowed(mask, len(target), len(source))
-    return AttentionMaps(layers, target, source, title, allowed=allowed, words=words)
+    return AttentionMaps(
+        layers, target, source, title, allowed=allowed, words=words, measure=measure
+    )
 
 
 def _layers(weights: Any) -> list[np.ndarray]:
