@@ -1,11 +1,12 @@
 from __future__ import annotations
 
 import json
+import logging
 from pathlib import Path
 
 import pytest
 import torch
-from export_runs import run_of
+from export_runs import run_of, saved
 
 import qkv
 from qkv.config import (
@@ -19,6 +20,7 @@ from qkv.config import (
 )
 from qkv.search import search_all
 from qkv.text import EOS
+from small_runs import qkv as command
 
 for package in ("onnx", "onnxscript", "onnxruntime"):
     pytest.importorskip(package, reason="the extra onnx is not installed")
@@ -67,3 +69,23 @@ def test_a_loop_over_the_source_is_refused(tmp_path: Path):
     run = run_of(NTMConfig(embedding=5, hidden=7, slots=11, slot_width=3))
     with pytest.raises(ValueError, match=r'model.kind = "ntm": its encoder is a loop'):
         qkv.export(run, tmp_path / "out", "onnx")
+
+
+def test_what_torch_says_of_packages_that_nobody_needs_is_kept_from_the_user():
+    from qkv.exports.onnx import quiet
+
+    logger = logging.getLogger("torch.onnx._internal.exporter._registration")
+    before = logger.isEnabledFor(logging.WARNING)
+    with quiet():
+        assert not logger.isEnabledFor(logging.WARNING)
+        assert logger.isEnabledFor(logging.ERROR)
+    assert logger.isEnabledFor(logging.WARNING) == before
+
+
+def test_the_command_says_that_recording_takes_a_while_before_it_does(tmp_path: Path):
+    path = saved(
+        run_of(NTMConfig(embedding=5, hidden=7, slots=11, slot_width=3)), tmp_path / "run"
+    )
+    outcome = command("export", path, tmp_path / "out", "--to", "onnx")
+    assert outcome.status == 1
+    assert outcome.err.splitlines()[0].startswith("qkv export: recording the graphs takes a while")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
@@ -111,6 +113,20 @@ class Onnx(Format):
         return totals.tolist()
 
 
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Keep from the user what torch's exporter says about its own code and absent packages."""
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)
+
+
 def save(
     graph: nn.Module, arguments: tuple[Any, ...], given: dict[str, Part], told: list[str], to: Path
 ) -> None:
@@ -125,8 +141,7 @@ def save(
         tuple(next(dynamic) for _ in one) if isinstance(one, tuple) else next(dynamic)
         for one in arguments
     )
-    with torch.no_grad(), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of torch's own exporter, about torch's own code
+    with torch.no_grad(), quiet():
         recorded = torch.export.export(graph, arguments, dynamic_shapes=shapes, strict=False)
         program = torch.onnx.export(
             recorded,
