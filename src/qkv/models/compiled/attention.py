@@ -12,7 +12,7 @@ from llvmlite import ir
 from numba import njit, types
 from numba.extending import intrinsic
 
-from qkv.attention.kernels.additive.vectors import EXACT
+from qkv.attention.kernels.additive.vectors import OUTER
 from qkv.models.compiled.products import apart, fetch
 from qkv.models.compiled.rows import (
     BYTES,
@@ -95,7 +95,7 @@ def _mixer(parts):
 _mix_4, _mix_2, _mix_1 = (_mixer(parts) for parts in (4, 2, 1))
 
 
-@njit(**EXACT)
+@njit(**OUTER)
 def fetch_rows(keys, offset, size):
     """Ask for keys of so many bytes, and their values, for soon."""
     for j in range(keys.shape[0]):
@@ -104,7 +104,7 @@ def fetch_rows(keys, offset, size):
             fetch(keys[j] + offset + at)
 
 
-@njit(**EXACT)
+@njit(**OUTER)
 def attend(query, keys, count, offset, out, size, energies):
     """out = sum_n softmax(query . key)[n] value[n]; the weights are left in `energies`.
 

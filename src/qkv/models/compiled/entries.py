@@ -12,7 +12,7 @@ import math
 import numpy as np
 from numba import carray, njit
 
-from qkv.attention.kernels.additive.vectors import EXACT, draw, pointer
+from qkv.attention.kernels.additive.vectors import OUTER, draw, pointer
 from qkv.models.compiled import task as t
 from qkv.models.compiled.attention import TOGETHER, attend, fetch_rows
 from qkv.models.compiled.products import MOST, apart, product, product_8
@@ -28,7 +28,7 @@ _LEAST = np.float32(-math.inf)
 _ALONE = np.int64(0), np.int64(1)
 
 
-@njit(**EXACT)
+@njit(**OUTER)
 def _open(g, states, read, gain, shift):
     """Write what a sub-layer reads: each thread of those that share the rows has its own."""
     apart()
@@ -41,14 +41,14 @@ def _open(g, states, read, gain, shift):
             norm(states[r], floats(gain, (width,)), floats(shift, (width,)), epsilon, read[r])
 
 
-@njit(**EXACT)
+@njit(**OUTER)
 def _times(g, a, layer, base, out, floor, share, tools):
     """out = max(a W + bias + base, floor), for one's share of the columns; layer: (W, notes)."""
     _round_all(g, a, tools)
     _multiply(g, a, layer, base, out, floor, share, tools)
 
 
-@njit(**EXACT)
+@njit(**OUTER)
 def _round_all(g, a, tools):
     """Round the rows of a product in int8."""
     apart()
@@ -64,7 +64,7 @@ def _round_all(g, a, tools):
             held[r, d] = 128
 
 
-@njit(**EXACT)
+@njit(**OUTER)
 def _multiply(g, a, layer, base, out, floor, share, tools):
     """The same, of rows that have been rounded if they must be."""
     apart()
@@ -79,7 +79,7 @@ def _multiply(g, a, layer, base, out, floor, share, tools):
         product_8(given, layer[0], layer[1], base, out, floor, share, room)
 
 
-@njit(**EXACT)
+@njit(**OUTER)
 def _embed(g, first, states, share):
     rows, width = states.shape
     tokens = wholes(g[t.TOKENS], (g[t.ROWS],))
@@ -95,7 +95,7 @@ def _embed(g, first, states, share):
             states[r, d] = row[d] * scale + place[d]
 
 
-@njit(**EXACT)
+@njit(**OUTER)
 def _of_sentence(g, layer, first, n, read, keys):
     """Keys of one query are all rows of its sentence."""
     width, heads = g[t.WIDTH], g[t.HEADS]
@@ -107,7 +107,7 @@ def _of_sentence(g, layer, first, n, read, keys):
     return count, read + 12 * r * width + at, 4 * width
 
 
-@njit(**EXACT)
+@njit(**OUTER)
 def _of_past(g, layer, first, n, read, keys):
     """Keys of one query are those of the tokens before it, and its own."""
     width, heads, length, places = g[t.WIDTH], g[t.HEADS], g[t.LENGTH], g[t.PLACES]
@@ -122,7 +122,7 @@ def _of_past(g, layer, first, n, read, keys):
     return length + 1, read + 4 * (3 * r * width + h * size), 4 * places * width
 
 
-@njit(**EXACT)
+@njit(**OUTER)
 def _of_source(g, layer, first, n, read, keys):
     """Keys of one query are those of the sentence that it reads."""
     width, heads = g[t.WIDTH], g[t.HEADS]
@@ -135,7 +135,7 @@ def _of_source(g, layer, first, n, read, keys):
 
 
 def _attention(keys_of, tells):
-    @njit(**EXACT)
+    @njit(**OUTER)
     def attention(g, layer, first, read, context, share, scratch):
         """Attention of some rows and heads; read: the address of what the queries stand in.
 
@@ -172,7 +172,7 @@ _within, _continue = _attention(_of_sentence, False), _attention(_of_past, False
 _read_source = _attention(_of_source, True)
 
 
-@njit(**EXACT)
+@njit(**OUTER)
 def _remember(g, layer, first, together, share):
     """Keys and values of some rows and heads join the past."""
     apart()
@@ -191,7 +191,7 @@ def _remember(g, layer, first, together, share):
                 new[d] = row[d]
 
 
-@njit(**EXACT)
+@njit(**OUTER)
 def _tell_alignment(g, first, rows, share):
     """The weights of one head, or the mean of all."""
     heads, longest, columns = g[t.HEADS], g[t.LONGEST], g[t.COLUMNS]
@@ -210,7 +210,7 @@ def _tell_alignment(g, first, rows, share):
                 out[j] += told[j] * scale
 
 
-@njit(**EXACT)
+@njit(**OUTER)
 def _sum_up(row, first, mine):
     """Add a part of a row, which begins at place `first`, to what is known of it.
 
@@ -237,7 +237,7 @@ def _sum_up(row, first, mine):
         mine[1] = math.nan
 
 
-@njit(**EXACT)
+@njit(**OUTER)
 def _write_words(g, first, read, layer, share, tools, scratch):
     """The last product, some panels at a time, and what is to be known of it."""
     apart()
@@ -264,7 +264,7 @@ def _write_words(g, first, read, layer, share, tools, scratch):
                     out[j] = part[r, j]
 
 
-@njit(**EXACT)
+@njit(**OUTER)
 def _normalise(g, first, rows, share):
     """From logits to log-probabilities: each thread has seen its share of the columns."""
     apart()
@@ -292,7 +292,7 @@ def _normalise(g, first, rows, share):
             wholes(g[t.BEST_TOKEN] + 8 * r, (1,))[0] = min(np.int64(at), words - 1)
 
 
-@njit(**EXACT)
+@njit(**OUTER)
 def _run_layers(g, first, rooms, share, tools, scratch):
     """All layers, for some rows; what the last product reads is left in `read`."""
     apart()
@@ -331,7 +331,7 @@ def _run_layers(g, first, rooms, share, tools, scratch):
             wait(g, share)
 
 
-@njit(**EXACT)
+@njit(**OUTER)
 def _run_rows(g, first, last, share, helper):
     """All layers and the last product, for some rows."""
     apart()

@@ -16,7 +16,7 @@ from numba import carray, njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from qkv.attention.kernels.additive.vectors import EXACT, pointer
+from qkv.attention.kernels.additive.vectors import OUTER, pointer
 from qkv.models.compiled.task import LANES, WIDE
 
 MOST = 12
@@ -203,7 +203,7 @@ def _rows_at_a_time(multiply):
     """Build the function that multiplies as many rows as fit, and says how many."""
     tile_12, tile_8, tile_4, tile_2, tile_1 = (_tile(n, multiply) for n in (12, 8, 4, 2, 1))
 
-    @njit(**EXACT)
+    @njit(**OUTER)
     def some_rows(left, given, floor):
         apart()
         if left >= 12 and TALL >= 12:
@@ -224,13 +224,13 @@ def _rows_at_a_time(multiply):
     return some_rows
 
 
-@njit(**EXACT)
+@njit(**OUTER)
 def _joined(one, other):
     return one + other
 
 
 def _product(some_rows, notes_vectors):
-    @njit(**EXACT)
+    @njit(**OUTER)
     def product(a, weight, notes, base, out, floor, share, room):
         """out = max(a W + bias + base, floor), for one share (index, of how many) of the columns.
 

@@ -9,7 +9,7 @@ from llvmlite import ir
 from numba import carray, njit, types
 from numba.extending import intrinsic
 
-from qkv.attention.kernels.additive.vectors import EXACT, pointer
+from qkv.attention.kernels.additive.vectors import OUTER, pointer
 from qkv.models.compiled import task as t
 
 _FLOAT = np.float32(0)
@@ -40,32 +40,32 @@ def tell(context, address):
     return types.none(types.int64), generate
 
 
-@njit(**EXACT)
+@njit(**OUTER)
 def floats(address, shape):
     """Numbers that stand at an address."""
     return carray(pointer(address, _FLOAT), shape)
 
 
-@njit(**EXACT)
+@njit(**OUTER)
 def wholes(address, shape):
     """Whole numbers that stand at an address."""
     return carray(pointer(address, _WHOLE), shape)
 
 
-@njit(**EXACT)
+@njit(**OUTER)
 def wait(g, share):
     """Wait for the others that share these rows."""
     if share[1] > 1:
         tell(g[t.BARRIER])
 
 
-@njit(**EXACT)
+@njit(**OUTER)
 def share_of(count, share):
     """Where one's share of so many things begins and ends."""
     return count * share[0] // share[1], count * (share[0] + 1) // share[1]
 
 
-@njit(**EXACT)
+@njit(**OUTER)
 def sentence(g, row):
     """Where the sentence of a row begins in the source, and its tokens."""
     which = wholes(g[t.SENTENCE] + 8 * (row // g[t.BEAMS]), (1,))[0]
