@@ -39,8 +39,8 @@ ADDITIVE = {"long": (1, 512, 512, 256), "batch": (64, 30, 30, 256), "step": (64,
 class Task:
     """Ways to compute one thing from the same tensors; the first is the reference.
 
-    work: units of arithmetic, or bytes, and the limit that they have (see limits.py). learned: what
-    else gets a gradient.
+    work: units of arithmetic, or bytes, and the limit that they have (see limits.py).
+    learned: what gets a gradient besides.
     """
 
     tensors: tuple[Tensor, ...]

@@ -47,8 +47,6 @@ from qkv.attention.kernels.additive.vectors import (
     pointer,
     prepare,
     wide,
-    will_read,
-    will_write,
 )
 
 CHUNKS = BLOCK // ALIGNED
@@ -277,14 +275,10 @@ def gradients(  # noqa: PLR0913 - compiled
     to_keys, sums = scratch[at : at + padded], scratch[at + padded : at + padded + 4]
     keys = keys.reshape(CHUNKS, count, _KEY)
     parts = keys, asked, to, all_of, rows, to_keys, sums, ends, rest
-    ahead = draw(pointer(task, np.int64(0)))
-    while ahead < t[UNITS]:
-        unit, ahead = ahead, draw(pointer(task, np.int64(0)))
-        if spans == 1 and ahead < t[UNITS]:
-            will_read(a[ahead])
-            will_read(b[ahead])
-            will_write(to_a[ahead])
-            will_write(to_b[ahead])
+    while True:
+        unit = draw(pointer(task, np.int64(0)))
+        if unit >= t[UNITS]:
+            return
         n, first = unit // spans, unit % spans * span
         last = min(first + span, hidden)
         flat_a, flat_b = to_a[n].reshape(to_a[n].size), to_b[n].reshape(to_b[n].size)

@@ -14,9 +14,7 @@ import math
 
 import numpy as np
 import torch
-from llvmlite import ir
 from numba import njit, types
-from numba.core.cgutils import get_or_insert_function
 from numba.extending import intrinsic, overload
 
 from qkv.attention.kernels.additive.lanes import (
@@ -96,42 +94,6 @@ def draw(context, counter):
         return builder.atomic_rmw("add", arguments[0], one, "monotonic")
 
     return types.int64(types.CPointer(types.int64)), generate
-
-
-def _asking(write):
-    @intrinsic
-    def ask(context, address):
-        def generate(context, builder, signature, arguments):
-            byte, whole = ir.IntType(8).as_pointer(), ir.IntType(32)
-            taken = ir.FunctionType(ir.VoidType(), [byte, whole, whole, whole])
-            function = get_or_insert_function(builder.module, taken, "llvm.prefetch.p0")
-            place = builder.inttoptr(arguments[0], byte)
-            builder.call(function, [place, whole(write), whole(2), whole(1)])
-            return context.get_dummy_value()
-
-        return types.none(types.int64), generate
-
-    return ask
-
-
-_ask_to_read, _ask_to_write = _asking(0), _asking(1)
-_LINE, _MOST = 64, 2**16  # bytes: of a line, and what may push something else out of the cache
-
-
-@njit(**EXACT)
-def will_read(rows):
-    """Ask for the memory of an array that is read soon: items come faster than a cache learns."""
-    first = np.int64(rows.ctypes.data)
-    for at in range(first, first + min(rows.size * rows.itemsize, _MOST), _LINE):
-        _ask_to_read(at)
-
-
-@njit(**EXACT)
-def will_write(rows):
-    """Ask for the memory of an array that is written soon."""
-    first = np.int64(rows.ctypes.data)
-    for at in range(first, first + min(rows.size * rows.itemsize, _MOST), _LINE):
-        _ask_to_write(at)
 
 
 def exp_twice(x):

@@ -57,8 +57,6 @@ from qkv.attention.kernels.additive.vectors import (
     mix,
     pointer,
     wide,
-    will_read,
-    will_write,
 )
 
 
@@ -118,14 +116,10 @@ def attend(  # noqa: PLR0913 - compiled
     padded = row.shape[1]
     flat = row.reshape(TOGETHER * padded)
     found = weigh(given, side[0], side[1], numbers[0])
-    ahead = draw(pointer(task, np.int64(0)))
-    while ahead < t[UNITS]:
-        unit, ahead = ahead, draw(pointer(task, np.int64(0)))
-        if chunks == 1 and ahead < t[UNITS]:
-            will_read(a[ahead])
-            will_read(b[ahead])
-            will_read(value[ahead])
-            will_write(context[ahead])
+    while True:
+        unit = draw(pointer(task, np.int64(0)))
+        if unit >= t[UNITS]:
+            return
         n, start = unit // chunks, unit % chunks * ROWS
         stop, out = min(start + ROWS, queries), context[n].reshape(queries * read)
         way = lay_out(a[n, start:stop], b[n], numbers, side, laid)
@@ -260,14 +254,11 @@ def slopes(t, task, weights, value, sent, to_logs, gradient, to_value, scratch):
     by_key = (count + KEYS_TOGETHER - 1) // KEYS_TOGETHER
     items = t[UNITS] == t[ITEMS]
     per = 1 if items else by_query + by_key
-    ahead = draw(pointer(task, np.int64(0)))
-    while ahead < t[UNITS]:
-        unit, ahead = ahead, draw(pointer(task, np.int64(0)))
+    while True:
+        unit = draw(pointer(task, np.int64(0)))
+        if unit >= t[UNITS]:
+            return
         n, part = unit // per, unit % per
-        if items and ahead < t[UNITS]:
-            will_read(value[ahead])
-            will_read(sent[ahead])
-            will_write(to_value[ahead])
         if items or part < by_query:
             start, stop = 0 if items else part * ROWS, queries if items else (part + 1) * ROWS
             _some_slopes(
