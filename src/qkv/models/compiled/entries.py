@@ -14,7 +14,7 @@ from llvmlite import ir
 from numba import carray, njit, types
 from numba.extending import intrinsic
 
-from qkv.attention.kernels.additive.vectors import EXACT, draw, pointer
+from qkv.attention.kernels.additive.vectors import OUTER, draw, pointer
 from qkv.models.compiled import task as t
 from qkv.models.compiled.products import MOST, apart, product
 from qkv.models.compiled.steps import highest_and_sum, mix, norm, score, softmax
@@ -48,24 +48,24 @@ def _tell(context, address):
     return types.none(types.int64), generate
 
 
-@njit(**EXACT)
+@njit(**OUTER)
 def _floats(address, shape):
     return carray(pointer(address, _FLOAT), shape)
 
 
-@njit(**EXACT)
+@njit(**OUTER)
 def _wholes(address, shape):
     return carray(pointer(address, _WHOLE), shape)
 
 
-@njit(**EXACT)
+@njit(**OUTER)
 def _wait(g, share):
     """Wait for the others that share these rows."""
     if share[1] > 1:
         _tell(g[t.BARRIER])
 
 
-@njit(**EXACT)
+@njit(**OUTER)
 def _open(g, states, read, gain, shift):
     """Write what a sub-layer reads: each thread of those that share the rows has its own."""
     apart()
@@ -78,7 +78,7 @@ def _open(g, states, read, gain, shift):
             norm(states[r], _floats(gain, (width,)), _floats(shift, (width,)), epsilon, read[r])
 
 
-@njit(**EXACT)
+@njit(**OUTER)
 def _embed(g, first, states, share):
     rows, width = states.shape
     tokens = _wholes(g[t.TOKENS], (g[t.ROWS],))
@@ -90,7 +90,7 @@ def _embed(g, first, states, share):
             states[r, d] = row[d] * scale + place[d]
 
 
-@njit(**EXACT)
+@njit(**OUTER)
 def _continue(g, layer, first, together, context, share, scratch):
     """Self-attention of some rows and heads; their keys and values join the past."""
     apart()
@@ -125,7 +125,7 @@ def _continue(g, layer, first, together, context, share, scratch):
                 mix(energies[j : j + 1], past[row, 1, h, j : j + 1], out)
 
 
-@njit(**EXACT)
+@njit(**OUTER)
 def _read_source(g, layer, first, query, context, share, scratch):
     """Attention of some rows and heads to the source, and the weights where they are asked."""
     apart()
@@ -156,7 +156,7 @@ def _read_source(g, layer, first, query, context, share, scratch):
             row[lengths[s] :] = 0
 
 
-@njit(**EXACT)
+@njit(**OUTER)
 def _normalise(g, first, out, share, scratch):
     """From logits to log-probabilities: each thread has seen its share of the columns."""
     apart()
@@ -187,7 +187,7 @@ def _normalise(g, first, out, share, scratch):
             part[j] = (part[j] - highest) - logarithm
 
 
-@njit(**EXACT)
+@njit(**OUTER)
 def _run_rows(g, first, last, share, scratch):
     """All layers, for some rows."""
     apart()

@@ -15,7 +15,7 @@ from numba import carray, njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from qkv.attention.kernels.additive.vectors import EXACT, pointer
+from qkv.attention.kernels.additive.vectors import OUTER, pointer
 from qkv.models.compiled.task import LANES
 
 MOST = 12
@@ -133,7 +133,7 @@ def _spread(b, number):
 _tile_12, _tile_8, _tile_4, _tile_2, _tile_1 = (_tile(rows) for rows in (12, 8, 4, 2, 1))
 
 
-@njit(**EXACT)
+@njit(**OUTER)
 def _some_rows(left, given, floor):
     """Multiply as many rows as fit, and say how many."""
     apart()
@@ -153,7 +153,7 @@ def _some_rows(left, given, floor):
     return 1
 
 
-@njit(**EXACT)
+@njit(**OUTER)
 def product(a, weight, bias, base, out, floor, share, room):
     """out = max(a W + bias + base, floor), for one share (index, of how many) of the columns.
 
