@@ -11,7 +11,7 @@ VENV ?= .venv
 TORCH_FROM ?=
 PIP = $(VENV)/bin/python -m pip --disable-pip-version-check --quiet
 BIN = $(VENV)/bin
-FULL = bench-operators bench-growth bench-ours bench-training bench-decoding
+FULL = bench-operators bench-growth bench-hf bench-viewer bench-ours bench-training bench-decoding
 
 .PHONY: help setup demo test check docs bench bench-full bench-report $(FULL) format lint types \
 	imports clean
@@ -67,6 +67,12 @@ bench-operators: $(VENV)/.dev
 
 bench-growth: $(VENV)/.dev
 	$(BIN)/python benchmarks/growth.py
+
+bench-hf: $(VENV)/.dev
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/hf_gpt2.py
+
+bench-viewer: $(VENV)/.dev
+	$(BIN)/python benchmarks/viewer.py
 
 bench-ours: $(VENV)/.dev
 	$(BIN)/python benchmarks/training.py --data $(MULTI30K)

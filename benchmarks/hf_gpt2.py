@@ -1,20 +1,22 @@
 """Forward time of a random GPT-2 small inside transformers: eager, sdpa and qkv, side by side.
 
-    OMP_NUM_THREADS=1 python benchmarks/hf_gpt2.py --length 512 --layers 4 --rounds 15
+    OMP_NUM_THREADS=1 python benchmarks/hf_gpt2.py --lengths 512 1024 --layers 4 --rounds 15
 
 One process, one thread, so the time taken is the processor's: a busy machine does not count as
-a slow attention. Every round runs each variant once, in turn; told are the medians, and the median
-over the rounds of eager's time over it. That the outputs are equal is checked first.
+a slow attention. Every round runs each variant once, in turn. That the outputs are equal is
+checked first.
 """
 
 from __future__ import annotations
 
 import argparse
-import statistics
 import time
+from pathlib import Path
 
 import torch
 import transformers
+from report import RESULTS, result, save, table
+from rounds import summary
 
 import qkv
 
@@ -22,33 +24,48 @@ VARIANTS = [("eager", False), ("sdpa", False), ("qkv", False), ("eager", True), 
 
 
 def main() -> None:
-    """Measure and print a table."""
-    options = argparse.ArgumentParser(description=__doc__)
-    options.add_argument("--length", type=int, default=512)
+    """Measure, and leave a result."""
+    options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    options.add_argument("--lengths", type=int, nargs="+", default=[512, 1024])
     options.add_argument("--batch", type=int, default=1)
-    options.add_argument("--layers", type=int, default=12)
-    options.add_argument("--rounds", type=int, default=15)
-    options.add_argument("--padded", action="store_true", help="a quarter of the keys are pads")
+    options.add_argument("--layers", type=int, default=4)
+    options.add_argument("--rounds", type=int, default=9)
+    options.add_argument("--results", type=Path, default=RESULTS)
     said = options.parse_args()
-    torch.manual_seed(0)
     torch.set_num_threads(1)
     qkv.hf.register()
+    rows: list[dict] = []
+    for length in said.lengths:
+        for padded in (False, True):
+            rows += rows_of(length, padded, said)
+    title = f"GPT-2 of {said.layers} layers in transformers, forward, batch {said.batch}"
+    found = result(title, 1, {}, rows=rows, notes=["Times are the processor's."])
+    print(table(found))
+    print(save(said.results / "hf_gpt2.json", found))
+
+
+def rows_of(length: int, padded: bool, said: argparse.Namespace) -> list[dict]:
+    """Measure each variant at a length. padded: a quarter of the keys are pads."""
+    torch.manual_seed(0)
     config = transformers.GPT2Config(
-        n_layer=said.layers, n_positions=max(1024, said.length), use_cache=False
+        n_layer=said.layers, n_positions=max(1024, length), use_cache=False
     )
     model = transformers.AutoModel.from_config(config, attn_implementation="eager").eval()
-    ids = torch.randint(3, 50000, (said.batch, said.length))
+    ids = torch.randint(3, 50000, (said.batch, length))
     mask = torch.ones_like(ids)
-    if said.padded:
-        mask[:, : said.length // 4] = 0
+    if padded:
+        mask[:, : length // 4] = 0
     times = measure(model, {"input_ids": ids, "attention_mask": mask}, said.rounds)
-    print(f"length {said.length}, batch {said.batch}, {said.layers} layers, one thread")
-    print("| attention | output_attentions | ms | eager / it |")
-    print("| --- | --- | --- | --- |")
-    for (name, asked), taken in times.items():
-        ratios = [one / other for one, other in zip(times["eager", asked], taken, strict=True)]
-        middle, ratio = statistics.median(taken), statistics.median(ratios)
-        print(f"| {name} | {'yes' if asked else 'no'} | {middle:.0f} | {ratio:.2f} |")
+    place = f"{length} tokens{', a quarter padded' if padded else ''}"
+    return [
+        {
+            "task": f"{place}, {'with' if asked else 'without'} attentions",
+            "way": name,
+            "unit": "ms",
+            **summary(taken),
+        }
+        for (name, asked), taken in times.items()
+    ]
 
 
 @torch.inference_mode()

@@ -4,8 +4,9 @@
 
 float32. Additive scores with softmax and context: as everyone writes it (eager), torch.compile,
 Keras' formula in torch. A window of 256 keys behind each query: torch's fused attention with the
-mask drawn, FlexAttention compiled (it has no backward on a CPU), the package local-attention.
-Normalisers: the package entmax. --full adds the ways that compile, and longer inputs.
+mask drawn, FlexAttention compiled (it has no backward on a CPU), the package local-attention
+(peers/install.py). Normalisers: the package entmax. --full adds the ways that compile, and longer
+inputs, and installs what is missing.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from pathlib import Path
 import torch
 from additive import Projected, steps
 from limits import every_limit
+from peers.install import FOLDER, beside
 from report import RESULTS, result, save
 from rounds import agree, alternate, peak, summary
 from torch import Tensor
@@ -40,7 +42,7 @@ class Task:
     """Ways to compute one thing from the same tensors; the first is the reference.
 
     work: units of arithmetic, or bytes, and the limit that they have (see limits.py).
-    learned: what gets a gradient besides.
+    learned: what else gets a gradient.
     """
 
     tensors: tuple[Tensor, ...]
@@ -198,7 +200,7 @@ def rows_of(name: str, backward: bool, said: argparse.Namespace, rates: dict) ->
     limit = task.work / rates[task.bound] * 1e3 if task.bound in rates else None
     for way, taken in alternate(task.calls(), said.rounds).items():
         times = {key: 1e3 * value for key, value in summary(taken).items()}
-        memory = None if way in COMPILED else fresh_peak(name, way, backward)
+        memory = None if way in COMPILED else fresh_peak(name, way, backward, said.folder)
         rows.append(
             {"task": label, "way": way, "unit": "ms", **times, "megabytes": memory}
             | ({"limit": limit, "bound": task.bound} if limit else {})
@@ -210,9 +212,9 @@ def rows_of(name: str, backward: bool, said: argparse.Namespace, rates: dict) ->
 COMPILED = ("torch.compile", "FlexAttention, compiled")  # what compiling takes would be told
 
 
-def fresh_peak(name: str, way: str, backward: bool) -> float | None:
+def fresh_peak(name: str, way: str, backward: bool, folder: Path) -> float | None:
     """Return the MiB at the peak of a call, in a process of its own."""
-    words = [sys.executable, __file__, "--peak", way, "--tasks", name]
+    words = [sys.executable, __file__, "--peak", way, "--tasks", name, "--folder", str(folder)]
     ran = subprocess.run(
         words + ["--backward"] * backward, capture_output=True, text=True, env=dict(os.environ)
     )
@@ -227,25 +229,29 @@ def main() -> None:
     parser.add_argument("--tasks", nargs="+", choices=BUILDERS)
     parser.add_argument("--full", action="store_true")
     parser.add_argument("--results", type=Path, default=RESULTS)
+    parser.add_argument("--folder", type=Path, default=FOLDER, help="where the peers are")
     parser.add_argument("--peak", help=argparse.SUPPRESS)
     parser.add_argument("--backward", action="store_true", help=argparse.SUPPRESS)
     said = parser.parse_args()
     torch.set_num_threads(said.threads)
+    absent = beside("local-attention", said.folder, install=said.full)
     if said.peak:
         task = build(said.tasks[0], said.backward, full=False)
         task.calls()[said.peak]()
         print(peak(task.calls()[said.peak]))
         return
     rates = every_limit(said.threads)
-    about = dict(zip(("rows", "skipped"), measured(said, rates), strict=True))
+    about = dict(zip(("rows", "skipped"), measured(said, rates, absent), strict=True))
     found = result("Operators", said.threads, rates, **about)
     print(save(said.results / "operators.json", found))
 
 
-def measured(said: argparse.Namespace, rates: dict) -> tuple[list[dict], list[str]]:
+def measured(
+    said: argparse.Namespace, rates: dict, absent: str = ""
+) -> tuple[list[dict], list[str]]:
     """Return the rows, and why others are missing: a task that fails does not lose the rest."""
     rows: list[dict] = []
-    skipped = [] if importlib.util.find_spec("local_attention") else ["local-attention: absent"]
+    skipped = [absent] if absent else []
     if not said.full:
         skipped.append("torch.compile and FlexAttention: --full compiles")
     for name in said.tasks or (list(BUILDERS) if said.full else SMALL):

@@ -10,7 +10,7 @@ peak beyond the inputs, of a fresh process each. Nothing is told if an output is
 one.
 
 --peers: instead, a window of 256 keys at the longest length beside FlexAttention, compiled (it has
-no backward on a CPU), and the local-attention package where it is installed, as in operators.py.
+no backward on a CPU), and the local-attention package (peers/install.py), as in operators.py.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from pathlib import Path
 
 import torch
 from operators import WINDOW, window
+from peers import install
 from rounds import agree, alternate, peak, slope
 from torch.nn.functional import scaled_dot_product_attention
 
@@ -135,6 +136,8 @@ def main() -> None:
         print(own_peak(given.peak, given.longest))
         return
     if given.peers:
+        if why := install.beside("local-attention"):
+            print(why, file=sys.stderr)
         beside(given.longest)
         return
     lengths = [n for n in (1024, 2048, 4096, 8192, 16384) if n <= given.longest]

@@ -5,8 +5,7 @@
 Two hosts. `file`: an exported page with one head, opened from disk. `served`: 12 layers x 12
 heads, fetched one at a time from this process, as a notebook or a server does it. First paint is
 when the browser has painted the map (two frames after it was drawn), counted from the start of
-navigation; a zoom and a hover are counted from the call to the second frame after it. Told is the
-least of some runs, with the most.
+navigation; a zoom and a hover are counted from the call to the second frame after it.
 """
 
 from __future__ import annotations
@@ -14,15 +13,17 @@ from __future__ import annotations
 import argparse
 import http.server
 import json
+import os
 import shutil
 import tempfile
 import threading
-import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from playwright.sync_api import sync_playwright
+from report import RESULTS, result, save, table
+from rounds import summary
 
 from qkv.view import AttentionMaps
 from qkv.view.bundle import bundle
@@ -114,39 +115,54 @@ def visit(browser: Any, url: str, many: bool) -> dict[str, float]:
     return times
 
 
+def rows_of(browser: Any, tokens: int, given: argparse.Namespace, folder: Path) -> list[dict]:
+    """Measure both hosts at a number of tokens."""
+    file = folder / "page.html"
+    file.write_text(html([maps_of(tokens, 1, 1)], "benchmark"), encoding="utf-8")
+    server = serve(maps_of(tokens, given.heads, given.heads))
+    size = file.stat().st_size / 1e6
+    hosts = {
+        f"file of {size:.2f} MB": (file.as_uri(), False),
+        f"served, {given.heads} x {given.heads} heads": (
+            f"http://127.0.0.1:{server.server_port}/",
+            True,
+        ),
+    }
+    rows = []
+    for host, (url, many) in hosts.items():
+        runs = [visit(browser, url, many) for _ in range(given.runs)]
+        for name in runs[0]:
+            times = summary([run[name] for run in runs])
+            rows.append({"task": f"{tokens:,} tokens, {name}", "way": host, "unit": "ms", **times})
+    server.shutdown()
+    server.server_close()
+    return rows
+
+
 def main() -> None:
-    """Measure and print a table."""
+    """Measure, and leave a result."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--tokens", type=int, nargs="+", default=[100, 500, 2000])
     parser.add_argument("--heads", type=int, default=12)
     parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--results", type=Path, default=RESULTS)
     given = parser.parse_args()
     program = next(filter(None, map(shutil.which, BROWSERS)))
-    print(f"script: {len(bundle('page.js').encode()):,} bytes, style: {len(part('viewer.css')):,}")
+    rows: list[dict] = []
     with sync_playwright() as playwright, tempfile.TemporaryDirectory() as folder:
         browser = playwright.chromium.launch(
             executable_path=program, args=["--no-sandbox", "--disable-gpu"]
         )
         for tokens in given.tokens:
-            file = Path(folder) / "page.html"
-            file.write_text(html([maps_of(tokens, 1, 1)], "benchmark"), encoding="utf-8")
-            begin = time.perf_counter()
-            server = serve(maps_of(tokens, given.heads, given.heads))
-            ready = time.perf_counter() - begin
-            for host, url, many in [
-                ("file", file.as_uri(), False),
-                ("served", f"http://127.0.0.1:{server.server_port}/", True),
-            ]:
-                runs = [visit(browser, url, many) for _ in range(given.runs)]
-                columns = {name: [run[name] for run in runs] for name in runs[0]}
-                told = ", ".join(
-                    f"{name} {min(times):.0f}-{max(times):.0f}" for name, times in columns.items()
-                )
-                size = file.stat().st_size if host == "file" else tokens * tokens * 4
-                print(f"{tokens:>5} tokens, {host:<6} {size / 1e6:6.2f} MB: {told} ms", flush=True)
-            print(f"      summary of {given.heads}x{given.heads} heads: {ready:.2f} s", flush=True)
-            server.shutdown()
+            rows += rows_of(browser, tokens, given, Path(folder))
         browser.close()
+    script, style = len(bundle("page.js").encode()), len(part("viewer.css").encode())
+    note = f"The page's script has {script:,} bytes, its style {style:,}."
+    found = result(
+        "The viewer in headless Chromium", os.cpu_count() or 1, {}, rows=rows, notes=[note]
+    )
+    print(table(found))
+    print(save(given.results / "viewer.json", found))
 
 
 if __name__ == "__main__":

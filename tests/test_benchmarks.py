@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import importlib
 import json
+import re
+import sys
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 import torch
+
+from browser import launched
 
 ROOT = Path(__file__).parent.parent
 
@@ -147,6 +152,21 @@ def test_every_weight_matrix_is_counted_once_and_tables_of_embeddings_are_not(lo
     assert sum(found.values()) == matrices - (0 if tied else tables)
 
 
+@pytest.mark.parametrize(
+    ("language", "text", "words"),
+    [
+        ("ENGLISH", "I can't, and it's Tom\u2019s!", "i can not , and it is tom 's !"),
+        ("ENGLISH", "Don't: it's 1,000.50 now-now...", "do not : it is 1,000.50 now - now ..."),
+        ("FRENCH", "S'il n'a qu'une heure, l'an", "si il ne a que une heure , le an"),
+        ("FRENCH", "Aujourd'hui des gens du sud vont aux bois.",
+         "aujourd' hui de les gens de le sud vont à les bois ."),
+    ],
+)  # fmt: skip
+def test_training_text_is_written_as_the_gold_links_are(load, language, text, words):
+    module = load("alignment_text")
+    assert module.words(text, getattr(module, language)) == words
+
+
 def test_a_growth_result_has_a_column_a_length_and_the_exponent(load):
     report = load("report")
     curve = {
@@ -158,3 +178,80 @@ def test_a_growth_result_has_a_column_a_length_and_the_exponent(load):
         "| window, ms | qkv | 1.5 | 3 | 1.00 | 25% (products float32) |"
     )
     assert "T^1.00" in report.growth_chart({"curves": [curve]})
+
+
+def test_the_benchmark_of_transformers_leaves_a_result(load, monkeypatch, tmp_path):
+    pytest.importorskip("transformers", reason="the extra qkv[hf] is not installed")
+    words = ["--lengths", "8", "--layers", "1", "--rounds", "1", "--results", str(tmp_path)]
+    monkeypatch.setattr("sys.argv", ["benchmarks/hf_gpt2.py", *words])
+    load("hf_gpt2").main()
+    found = json.loads((tmp_path / "hf_gpt2.json").read_text())
+    assert found["command"].startswith("python benchmarks/hf_gpt2.py --lengths 8")
+    ways: dict[str, list[str]] = {}
+    for row in found["rows"]:
+        ways.setdefault(row["task"], []).append(row["way"])
+        assert row["unit"] == "ms" and 0 < row["least"] <= row["median"] <= row["most"]
+    expected = {"without": ["eager", "sdpa", "qkv"], "with": ["eager", "qkv"]}
+    assert ways == {
+        f"8 tokens{padded}, {asked} attentions": names
+        for padded in ("", ", a quarter padded")
+        for asked, names in expected.items()
+    }
+    assert "GPT-2 of 1 layers" in load("report").pages(tmp_path)[""]
+
+
+def test_the_benchmark_of_the_viewer_leaves_a_result(load, monkeypatch, tmp_path):
+    with launched():  # skipped where there is none
+        pass
+    words = ["--tokens", "9", "--heads", "2", "--runs", "1", "--results", str(tmp_path)]
+    monkeypatch.setattr("sys.argv", ["benchmarks/viewer.py", *words])
+    load("viewer").main()
+    rows = json.loads((tmp_path / "viewer.json").read_text())["rows"]
+    file = {row["task"] for row in rows if row["way"].startswith("file of ")}
+    assert file == {f"9 tokens, {name}" for name in ("first paint", "zoom", "hover", "scroll far")}
+    served = {row["task"] for row in rows if row["way"] == "served, 2 x 2 heads"}
+    assert served == file | {"9 tokens, open a head"}
+    assert all(row["median"] > 0 for row in rows)
+    assert "headless Chromium" in load("report").pages(tmp_path)[""]
+
+
+def test_every_benchmark_that_leaves_a_result_is_a_part_of_bench_full():
+    makefile = (ROOT / "Makefile").read_text()
+    of_a_run = {"serve.py"}  # it measures a trained model that the user names
+    leaving = [
+        script.name
+        for script in (ROOT / "benchmarks").glob("*.py")
+        if re.search(r"save\(\w+\.results", script.read_text())
+    ]
+    assert {"operators.py", "hf_gpt2.py", "viewer.py"} <= set(leaving)
+    missing = {name for name in leaving if f"benchmarks/{name}" not in makefile}
+    assert missing - of_a_run == set()
+
+
+def test_a_peer_that_is_an_operator_is_imported_from_its_own_environment(
+    load, monkeypatch, tmp_path
+):
+    """Installed by a stand-in: what is looked at is where it is found, and what is said if not."""
+    install, name = load("peers.install").install, "some-peer"
+    monkeypatch.setitem(install.PEERS, name, install.Peer(needs=("some-peer==1",), imports="os"))
+    said = install.beside(name, tmp_path, install=False)
+    assert said == "some-peer: not installed (python benchmarks/peers/install.py some-peer)"
+    monkeypatch.setattr(install, "missing", lambda *_: "some-peer: no such version")
+    assert install.beside(name, tmp_path) == "some-peer: no such version"
+
+    own = tmp_path / name / "lib/python3.11/site-packages"
+    own.mkdir(parents=True)
+    monkeypatch.setattr(install, "missing", lambda *_: "")
+    monkeypatch.setattr("sys.path", [*sys.path])
+    assert "No module named 'some_peer'" in install.beside(name, tmp_path)
+    (own / "some_peer.py").write_text("there = True\n")
+    importlib.invalidate_caches()
+    assert install.beside(name, tmp_path) == ""
+    assert sys.path[-1] == str(own)  # behind the project's own packages
+
+
+def test_local_attention_is_a_peer_that_is_installed_as_the_others_are(load):
+    peer = load("peers.install").install.PEERS["local-attention"]
+    packages = [*peer.needs, *peer.alone]
+    assert all("==" in one for one in packages)  # pinned
+    assert not any(one.startswith("torch==") for one in packages)  # the project's own

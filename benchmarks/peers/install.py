@@ -5,6 +5,9 @@
 A peer is pinned, and so is the PyTorch under it: the same that the project has. OpenNMT-py 3.5.1
 asks for an older one, so it comes without its dependencies and what it imports is named here. A
 peer that cannot be installed is told with pip's last line, and whoever measures goes on without.
+
+A peer that is an operator is measured in the process that measures ours, on the project's PyTorch:
+it is installed without one, and `beside` lets that process import it.
 """
 
 from __future__ import annotations
@@ -12,6 +15,8 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import hashlib
+import importlib
+import importlib.util
 import subprocess
 import sys
 from pathlib import Path
@@ -59,6 +64,12 @@ PEERS = {
     "ctranslate2": Peer(
         needs=("ctranslate2==4.8.5", "sentencepiece", "setuptools<81"), imports="ctranslate2"
     ),
+    "local-attention": Peer(
+        needs=("einops==0.8.2",),
+        alone=("local-attention==1.11.2", "hyper-connections==0.4.11",
+               "torch-einops-utils==0.2.0"),
+        imports="einops",
+    ),
     "thot": Peer(needs=("sil-thot==3.5.3", "numpy<3"), imports="thot.alignment"),
 }  # fmt: skip
 
@@ -90,6 +101,28 @@ def missing(name: str, folder: Path = FOLDER) -> str:
                 done.write_text(why)
             return why
     done.touch()
+    return ""
+
+
+def beside(name: str, folder: Path = FOLDER, *, install: bool = True) -> str:
+    """Let this process import a peer that is an operator; return why it cannot, or nothing.
+
+    Its environment stands behind the project's own packages, so that none of these changes.
+
+    install: where it is not there yet.
+    """
+    module = name.replace("-", "_")
+    if importlib.util.find_spec(module):
+        return ""
+    if not install and not (folder / name / f".{version(name)}").exists():
+        return f"{name}: not installed (python benchmarks/peers/install.py {name})"
+    if why := missing(name, folder):
+        return why
+    sys.path += map(str, (folder / name).glob("lib/python*/site-packages"))
+    try:
+        importlib.import_module(module)
+    except ImportError as error:
+        return f"{name}: {error}"
     return ""
 
 

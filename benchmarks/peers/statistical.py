@@ -2,15 +2,14 @@
 
     PEER/bin/python benchmarks/peers/statistical.py MODEL TRAIN TEST forward|backward > links.json
 
-MODEL is FastAlign, HMM or Eflomal; TRAIN and TEST are TSVs (name, source, target, links), plain or
-.xz. The model is trained on the text of both and aligns TEST. Links are written as those of the
-file, source first, in both directions.
+MODEL is FastAlign, HMM or Eflomal; TRAIN and TEST are TSVs, `source<TAB>target`. The model is
+trained on the text of both and aligns TEST; where both are one file, it is read once. Links are
+written source first in both directions.
 """
 
 from __future__ import annotations
 
 import json
-import lzma
 import sys
 import time
 from collections.abc import Sequence
@@ -30,9 +29,8 @@ Texts = tuple[list[str], list[str]]
 
 def read(file: str) -> list[Texts]:
     """Return the words of both sides of each line."""
-    content = Path(file).read_bytes()
-    text = (lzma.decompress(content) if file.endswith("xz") else content).decode()
-    return [tuple(side.split() for side in line.split("\t")[1:3]) for line in text.splitlines()]
+    lines = Path(file).read_text(encoding="utf-8").removesuffix("\n").split("\n")
+    return [tuple(side.split() for side in line.split("\t")) for line in lines]
 
 
 def trained(model: AlignmentModel, pairs: Sequence[Texts], iterations: int = 0) -> AlignmentModel:
@@ -77,7 +75,7 @@ def main() -> None:
     """Align in one direction by one model."""
     name, train, test, direction = sys.argv[1:]
     start, turned = time.process_time(), direction == "backward"
-    pairs, asked = read(train), read(test)
+    pairs, asked = [] if train == test else read(train), read(test)
     texts = [(b, a) if turned else (a, b) for a, b in pairs + asked]
     model = MODELS[name](texts)
     links = []

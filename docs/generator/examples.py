@@ -105,10 +105,8 @@ REWEIGHTER = (
     _ASK
     + """\
 reweighter = {part}
-one_hot = torch.eye(13).unsqueeze(0)  # values that show how much of each key is read
-out = qkv.attend(query, key, one_hot, reweighter=reweighter, need="weights")
-print(out.weights[0, 0])  # the normalizer's
-print(out.context[0, 0])  # reweighted
+out = qkv.attend(query, key, reweighter=reweighter, need="weights")
+print(out.weights[0, 0])  # what multiplies the values
 """
 )
 LOCAL = (

@@ -77,12 +77,7 @@ def normalizer(part: str) -> Tensor:
 def reweighter(part: str) -> Tensor:
     """The pair under the scaled dot score and a softmax."""
     query, key = vectors()
-    return qkv.attend(query, key, one_hot(), reweighter=build(part)).context[0]
-
-
-def one_hot() -> Tensor:
-    """Values with which the context is what was read of each key: the weights, reweighted."""
-    return torch.eye(len(SOURCE), dtype=torch.float64).unsqueeze(0)
+    return qkv.attend(query, key, reweighter=build(part), need="weights").weights[0]
 
 
 def local(part: str) -> Tensor:
@@ -96,7 +91,7 @@ def local(part: str) -> Tensor:
             F.mse_loss(placed.positions(query, torch.tensor([13]))[0], GOLD.double()).backward()
             optimizer.step()
     attention = qkv.Attention(score="scaled_dot", local=placed)
-    return attention(query, key, one_hot()).context[0]
+    return attention(query, key, need="weights").weights[0]
 
 
 def features(part: str) -> Tensor:

@@ -50,7 +50,7 @@ def measure(
 
 def perplexity(run: Run, pairs: Pairs) -> float:
     """Return exp of the mean -log p of a target token or a label, as in training."""
-    examples = encode_pairs(pairs.pairs, run.source, run.target)
+    examples = encode_pairs(pairs.pairs, run.source, run.target, spelled=run.network.spelled)
     device = next(run.network.parameters()).device
     nats = cross_entropy(run.network, examples, run.config.data.tokens_per_batch, device)
     return math.exp(min(nats, 50.0))

@@ -95,7 +95,7 @@ def energies_by_loops(name: str, score: Score, query: Tensor, key: Tensor) -> tu
     values, sizes = torch.zeros(2, *query.shape[:-1], key.shape[-2], dtype=torch.float64)
     for b, h, i, j in itertools.product(*map(range, values.shape)):
         if name == "location":
-            w = numbers(score.project_query.weight)[j]
+            w = numbers(score.places.weight)[j]
             values[b, h, i, j] = dot(w, q[b][h][i])
             sizes[b, h, i, j] = sum(abs(x * y) for x, y in zip(w, q[b][h][i], strict=True))
             continue

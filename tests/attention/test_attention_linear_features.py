@@ -129,6 +129,30 @@ def test_features_are_drawn_from_torchs_generator_and_redrawn():
     assert torch.equal(first.projection, again.projection)
 
 
+def test_sums_of_features_that_were_drawn_anew_since_are_refused():
+    features = PositiveRandom(5, 8)
+    rows = torch.randn(1, 1, 4, 5)
+    state = qkv.LinearState.empty(features, key_dim=5, value_dim=5).append(rows)
+    attention = qkv.LinearAttention(features=features)
+    prepared, causal = attention.prepare(rows), attention.prepare(rows, mask=qkv.Mask.causal())
+    state.read(rows), attention.attend(rows, prepared)
+    features.redraw()
+    for use in (
+        lambda: state.read(rows),
+        lambda: state.append(rows),
+        lambda: state.select(torch.tensor([0])).read(rows),
+        lambda: attention.attend(rows, prepared),
+        lambda: attention.attend(rows, causal, need="weights"),
+    ):
+        with pytest.raises(ValueError, match=r"drawn anew \(draw 1\) since .* \(draw 0\)"):
+            use()
+    again = qkv.LinearState.empty(features, key_dim=5, value_dim=5).append(rows)
+    want = qkv.linear_attend(rows, rows, features=features).context
+    assert_close(again.read(rows).context, want)
+    kept = qkv.LinearState.from_state_dict(features, again.state_dict())
+    assert_close(kept.read(rows).context, want)
+
+
 def test_the_projection_is_saved_with_the_weights_and_is_not_trained():
     first, second = PositiveRandom(5, 8), PositiveRandom(5, 8)
     assert list(first.parameters()) == []

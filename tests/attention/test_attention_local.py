@@ -18,6 +18,7 @@ from qkv import Mask
 from qkv.attention.local import LOCALS, build
 from qkv.attention.scores import SCORES
 from qkv.attention.scores import build as build_score
+from qkv.attention.slots import Slots
 
 B, T, S, D = 3, 5, 17, 2
 LENGTHS = (17, 11, 4)
@@ -54,7 +55,7 @@ def middle(name: str, local: nn.Module, query: list[float], place: int, length: 
 
 
 def by_loops(name: str, module: qkv.Attention, query: Tensor, key: Tensor, value: Tensor, places):
-    """Contexts and the softmax's weights (before eq. 10's Gaussian), query by query."""
+    """Contexts and weights (eq. 10's, its Gaussian in them), query by query."""
     energies = module.score(query, module.score.prepare(key)).tolist()
     contexts = torch.zeros(len(query), query.shape[1], VALUE).double()
     weights = torch.zeros(len(query), query.shape[1], key.shape[1]).double()
@@ -64,9 +65,9 @@ def by_loops(name: str, module: qkv.Attention, query: Tensor, key: Tensor, value
         inside = [s for s in range(LENGTHS[b]) if p - D <= s <= p + D]
         total = sum(math.exp(energies[b][i][s]) for s in inside)
         for s in inside:
-            weights[b, i, s] = math.exp(energies[b][i][s]) / total
             near = math.exp(-((s - p) ** 2) / (2 * (D / 2) ** 2)) if name == "local-p" else 1.0
-            contexts[b, i] += weights[b, i, s] * near * value[b, s].detach()
+            weights[b, i, s] = math.exp(energies[b][i][s]) / total * near
+            contexts[b, i] += weights[b, i, s] * value[b, s].detach()
     return contexts, weights
 
 
@@ -87,6 +88,31 @@ def test_local_attention_is_the_papers_equations_written_as_loops(name, score, w
     step = module.attend(tensors[0], module.prepare(*tensors[1:], mask=mask), need="weights")
     assert_close(step.context, context, **exact)
     assert_close(step.weights, weights, **exact)
+
+
+@pytest.mark.parametrize("score", ["dot", "additive"])
+@pytest.mark.parametrize("keys", [S, 64 * S])
+def test_padding_on_either_side_changes_nothing_of_what_local_p_reads(score, keys):
+    """The predicted position counts from the first key that may be met; long keys have tiles."""
+    module, lengths = attention("local-p", score), torch.tensor([keys, keys - 6, 1, 0])
+    query, key, value = inputs(score, keys=keys, batch=4)
+    place = torch.arange(keys)
+    right = place < lengths.unsqueeze(-1)
+    turned = (place - (keys - lengths).unsqueeze(-1)) % keys  # what stands at each place
+    left = torch.gather(right, 1, turned)
+    assert left[:, -1].tolist() == [True, True, True, False]
+    rows = torch.arange(4).unsqueeze(-1)
+    found = []
+    for keep, order in ((right, place.expand(4, -1)), (left, turned)):
+        given = query, key[rows, order], value[rows, order]
+        mask = Mask.keep(keep.unsqueeze(1))
+        out = module(*given, mask=mask)
+        step = module.attend(query, module.prepare(*given[1:], mask=mask))
+        heads = module(*(part.unsqueeze(1) for part in given), mask=mask)
+        found.append([out.context, step.context, heads.context.squeeze(1)])
+    for mine, want in zip(found[1], found[0], strict=True):
+        # p is a sum with an offset of up to `keys`: its rounding, times the slope of the Gaussian.
+        assert_close(mine, want, atol=keys * 100 * 2.3e-16, rtol=0)
 
 
 @each_local
@@ -115,6 +141,7 @@ def test_tiles_change_neither_result_nor_gradient(name, heads, monkeypatch):
         module.score = qkv.scores.Dot()
     tensors = [query.requires_grad_(), key.requires_grad_()]
     mask, found = Mask.lengths(torch.tensor([256, 100])), []
+    monkeypatch.setattr(Slots, "narrow", False)
     for worth in (0.5, -1.0):  # the second: never worth it
         monkeypatch.setattr("qkv.attention.tiles.WORTH", {"fused": worth, "composed": worth})
         monkeypatch.setattr("qkv.attention.tiles.SPARSE", worth)

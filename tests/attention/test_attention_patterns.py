@@ -199,4 +199,42 @@ def test_a_mask_shows_itself_in_the_terminal_and_as_svg(capsys):
 def test_the_svg_of_a_batch_has_every_item():
     figure = (Mask.lengths(torch.tensor([2, 0, 1])) & Mask.causal()).svg()
     assert figure.count("h10v10") == 3 + 0 + 2
-    assert "(Mask.lengths([2, 0, 1]) &amp; Mask.causal())" in figure
+    assert "<title>(Mask.lengths([2, 0, 1]) &amp; Mask.causal())  " in figure
+
+
+@pytest.mark.parametrize(
+    "mask",
+    [
+        Mask.window(1, 0),
+        Mask.lengths(torch.tensor([2, 0, 1])) & Mask.causal(),
+        Mask.lengths(torch.arange(300) % 5) | ~Mask.window(1, 0),
+        Mask.keep(torch.ones(1, 1, dtype=torch.bool)),
+    ],
+)
+def test_no_line_of_the_title_of_a_masks_svg_is_wider_than_the_drawing(mask):
+    """0.68 em a character, more than a sans-serif font's digits and letters take on the mean."""
+    root = ElementTree.fromstring(mask.svg())
+    name, title, *_ = list(root)
+    whole = repr(mask)
+    assert name.text.startswith(whole)
+    lines = [span.text for span in title]
+    assert all(len(line) * 12 * 0.68 <= float(root.get("width")) for line in lines)
+    shown = " ".join(lines)
+    assert shown == whole or (shown.endswith(" …") and whole.startswith(shown[:-2]))
+    # below the title, inside the drawing
+    lowest = max(float(span.get("y")) for span in title)
+    squares = [int(y) for _, y in re.findall(r"M(\d+) (\d+)h", mask.svg())]
+    assert all(lowest < y <= float(root.get("height")) - 10 for y in squares)
+
+
+def test_a_browser_cuts_nothing_of_the_title_of_a_masks_svg(tmp_path):
+    from browser import launched
+
+    mask = Mask.lengths(torch.arange(8)) & ~Mask.window(10, 11) | Mask.keep(torch.ones(8, 8) > 0)
+    (tmp_path / "mask.svg").write_text(mask.svg(), encoding="utf-8")
+    with launched() as chromium:
+        page = chromium.new_page()
+        page.goto((tmp_path / "mask.svg").as_uri())
+        box = page.evaluate("() => document.querySelector('text').getBBox().width")
+        wide = page.evaluate("() => document.documentElement.width.baseVal.value")
+    assert 0 < box <= wide

@@ -71,7 +71,7 @@ def test_location_looks_at_the_query_alone():
     score = make_score("location")
     query, key = torch.randn(2, 3, 11).double(), torch.full((2, 5, 13), torch.nan).double()
     out = qkv.attend(query, key, torch.ones(2, 5, 1).double(), score=score, need="weights")
-    assert_close(out.weights, torch.softmax(query @ score.project_query.weight[:5].T, -1))
+    assert_close(out.weights, torch.softmax(query @ score.places.weight[:5].T, -1))
     key.requires_grad_()
     out = qkv.attend(query, key, torch.randn(2, 5, 1).double(), score=score)
     (gradient,) = torch.autograd.grad(out.context.sum(), [key])  # it has one: of zeros
@@ -156,11 +156,12 @@ def test_additive_takes_the_bias_that_some_toolkits_carry():
 
 @each_score
 def test_preparing_keys_is_done_row_by_row(name):
-    """A cache may prepare new keys alone, and beams may select prepared ones."""
+    """A cache may prepare new keys alone, where they stand, and beams may select prepared ones."""
     score = make_score(name)
     key = torch.randn(6, widths(name)[1]).double()
     together = score.prepare(key)
-    alone = torch.cat([score.prepare(row) for row in key.split(1)])
+    rows = enumerate(key.split(1))
+    alone = torch.cat([score.prepare_at(row, torch.tensor([n])) for n, row in rows])
     assert_close(together, alone)
 
 

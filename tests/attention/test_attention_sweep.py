@@ -37,7 +37,11 @@ from qkv.attention.scores import SCORES
 NEEDS = ["context", "weights", "stats"]
 each_score = pytest.mark.parametrize("name", SCORES)
 each_mask = pytest.mark.parametrize("case", CASES)
-NEAR = Mask.window(2, 2)  # what the sparse kernel is given where another needs no mask
+NEAR = {  # what kernels are given that need a mask of their kind where others need none
+    "sparse": Mask.window(2, 2),
+    "narrow": Mask.around(torch.arange(float(T)), 2),
+}
+RUNS = ("lengths", "nothing", "around", "around_and_lengths", "near")
 each_kernel = pytest.mark.parametrize("kernel", ["auto", *KERNELS])
 
 
@@ -69,7 +73,10 @@ def covers(
     return row is None or (
         row.absent is None
         and (row.devices is None or "cpu" in row.devices)
-        and (not row.tiles or case in SPARSE or (case in BANDS and score.family == "dot"))
+        and (not row.runs or case in RUNS)
+        and (
+            not row.tiles or case in (*SPARSE, "near") or (case in BANDS and score.family == "dot")
+        )
         and (row.families is None or score.family in row.families)
         and (row.biases or bias is None)
         and (row.learns_bias or bias is None or not bias.requires_grad)
@@ -215,7 +222,11 @@ def test_what_no_query_may_meet_does_not_exist(name, case, dtype, kernel):
 
 
 @pytest.mark.parametrize(
-    "kernel", ["auto", *(k for k, row in KERNELS.items() if not row.tiles and covers_dot(row))]
+    "kernel",
+    [
+        "auto",
+        *(k for k, row in KERNELS.items() if not (row.tiles or row.runs) and covers_dot(row)),
+    ],
 )
 def test_a_forbidden_energy_is_selected_away_however_large(kernel):
     """Key 3 outshines all others by 1e6, and half the queries may not meet it."""
@@ -251,10 +262,11 @@ def test_in_the_reference_a_nan_key_reaches_only_the_queries_that_meet_it(name):
 @pytest.mark.parametrize("pads", [1, 4])
 def test_padding_is_invisible(name, kernel, pads):
     score, (query, key, value), _ = setting(name, torch.float64)
-    if not covers(kernel, score, case="window"):
+    if not covers(kernel, score, case="near"):
         return
     lengths = torch.tensor([S, 4])
-    mask = Mask.lengths(lengths) & NEAR if kernel == "sparse" else Mask.lengths(lengths)
+    mask = Mask.lengths(lengths)
+    mask = mask & NEAR[kernel] if kernel in NEAR else mask
     longer = [torch.cat([t, 9 * torch.randn(B, H, pads, t.shape[-1])], -2) for t in (key, value)]
 
     plain = qkv.attend(query, key, value, score=score, mask=mask, kernel=kernel)
@@ -270,14 +282,14 @@ def test_padding_is_invisible(name, kernel, pads):
 def test_a_batch_in_any_order_gives_each_item_what_it_gets_alone(name, kernel, batch):
     torch.manual_seed(3)
     score = make_score(name)
-    if not covers(kernel, score, case="window"):
+    if not covers(kernel, score, case="near"):
         return
     query, key, value = make_inputs(name, leading=(batch, H))
     lengths = torch.randint(0, S + 1, (batch,))
     order = torch.randperm(batch)
 
     def run(rows):
-        mask = Mask.lengths(lengths[rows]) & (NEAR if kernel == "sparse" else Mask.causal(2))
+        mask = Mask.lengths(lengths[rows]) & NEAR.get(kernel, Mask.causal(2))
         return qkv.attend(
             query[rows], key[rows], value[rows], score=score, mask=mask, kernel=kernel
         ).context
@@ -291,10 +303,10 @@ def test_a_batch_in_any_order_gives_each_item_what_it_gets_alone(name, kernel, b
 @each_kernel
 def test_no_item_of_a_batch_has_a_gradient_in_another(name, kernel):
     score, (query, key, value), _ = setting(name, torch.float64)
-    if not covers(kernel, score, case="window"):
+    if not covers(kernel, score, case="near"):
         return
     tensors = [t.requires_grad_() for t in (query, key, value)]
-    mask = NEAR if kernel == "sparse" else None
+    mask = NEAR.get(kernel)
     out = qkv.attend(*tensors, score=score, mask=mask, kernel=kernel).context
     if name == "location":  # it does not look at the keys
         tensors.pop(1)
@@ -309,6 +321,7 @@ SMALL = {  # mask, and whether the values are the keys
     "values_are_keys": (Mask.causal(), True),
     "window": (Mask.window(0, 1), False),
     "window_on_values_that_are_keys": (Mask.window(0, 1), True),
+    "around": (Mask.around(torch.tensor([0.6, 9.0]), 1), False),
 }
 
 

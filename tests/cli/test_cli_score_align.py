@@ -339,6 +339,11 @@ def test_auto_says_what_it_found_and_remembers_it(transformer: Path, tmp_path: P
     assert "by aer" in other.err and "on 2 development pairs); kept in" in other.err
     assert json.loads((transformer / "attention.json").read_text())["by"] == "aer"
 
+    every = " ".join(f"{i}p{j}" for i in range(3) for j in range(3))
+    dev.write_text(f"a b c\tc b a\t{every}\n")
+    qkv("align", transformer, "--attention", "auto", "--dev", dev, stdin=pairs)
+    assert json.loads((transformer / "attention.json").read_text())["value"] == 0  # none is wrong
+
 
 def test_two_directions_are_joined_as_asked(transformer: Path, trained: Path, tmp_path: Path):
     pairs = "a b c d\td c b a\nb\tb\n"
@@ -359,3 +364,11 @@ def test_two_directions_are_joined_as_asked(transformer: Path, trained: Path, tm
     auto = qkv("align", transformer, "--attention", "auto", "--reverse", trained, stdin=pairs)
     assert auto.status == 0
     assert f" of {trained}, the best of 40 by agreement" in auto.err
+
+
+def test_a_model_is_not_the_reverse_of_itself(trained: Path, tmp_path: Path):
+    (tmp_path / "link").symlink_to(trained)
+    for other in (trained, tmp_path / "link"):
+        outcome = qkv("align", trained, "--reverse", other, stdin="a b\tb a\n")
+        assert (outcome.status, outcome.out) == (2, "")
+        assert "the other direction" in outcome.err

@@ -266,6 +266,37 @@ def test_bible_grc_en_gives_its_verses_in_either_direction(corpus_folder):
         load_pairs(replace(config, target="grc"), "dev")
 
 
+def test_gold_links_are_sure_or_possible_and_turn_with_their_languages(corpus_folder):
+    folder = corpus_folder("alignment-gold")
+    config = DataConfig(corpus="alignment-gold", directory=folder, source="en", target="fr")
+    pairs = load_pairs(config, "test")
+
+    assert len(pairs) == 447
+    assert sum(len(pair.sure) for pair in pairs) == 4_038
+    assert sum(len(pair.links) for pair in pairs) == 4_038 + 13_400
+    turned = load_pairs(replace(config, source="fr", target="en"), "test")
+    for one, other in zip(pairs, turned, strict=True):
+        assert (one.source, one.target) == (other.target, other.source)
+        for links, back in ((one.sure, other.sure), (one.links, other.links)):
+            assert {(j, i) for i, j in links} == back
+    with pytest.raises(ValueError, match=r"has no en-fr\.train\.tsv or fr-en\.train\.tsv"):
+        load_pairs(config, "train")
+
+
+def test_a_file_of_gold_links_is_found_by_its_languages_and_split(tmp_path):
+    (tmp_path / "en-it.tsv").write_text("n1\ta b\tc\t0-0 1p0\n")
+    (tmp_path / "en-es.dev.tsv").write_text("a\tb c\t0-1\n")
+    config = DataConfig(corpus="alignment-gold", directory=str(tmp_path), source="it", target="en")
+    pair = load_pairs(config, "test")[0]
+    assert (pair.source, pair.target) == ("c", "a b")
+    assert (pair.sure, pair.links) == ({(0, 0)}, {(0, 0), (0, 1)})
+    dev = load_pairs(replace(config, source="en", target="es"), "dev")[0]
+    assert (dev.source, dev.sure, dev.links) == ("a", {(0, 1)}, {(0, 1)})
+    (tmp_path / "en-es.dev.tsv").write_text("a\tb c\t0-1 0p2\n")
+    with pytest.raises(ValueError, match=r"en-es.dev.tsv:1: the link of words 0 and 2"):
+        load_pairs(replace(config, source="en", target="es"), "dev")
+
+
 def test_cmudict_2007_has_the_literatures_test_set(corpus_folder):
     folder = corpus_folder("cmudict") + "/pronalsyl2007"
     splits = load_all(DataConfig(corpus="cmudict-2007", directory=folder))

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -45,6 +48,31 @@ def test_what_is_trained_is_not_trained_again(run, retrainer, monkeypatch):
     first = retrainer(7, "uniform")
     monkeypatch.setattr(retraining, "train", lambda *_, **__: pytest.fail("trained again"))
     assert_close(retrainer(7, "uniform").output.weight, first.output.weight, rtol=0, atol=0)
+
+
+def test_other_settings_and_other_data_are_trained_for_themselves(run, retrainer, tmp_path):
+    """In the same folder, with the same seed: a model belongs to all that it was trained with."""
+    first = retrainer(7, "uniform").output.weight
+    config = run.config
+    slower = replace(config, training=replace(config.training, learning_rate=0.005))
+    lines = Path(config.data.train[0]).read_text().splitlines(keepends=True)
+    (tmp_path / "train.tsv").write_text("".join(lines[:-20]))
+    fewer = replace(config, data=replace(config.data, train=(str(tmp_path / "train.tsv"),)))
+    for other in (slower, fewer):
+        again = Retrainer(replace(run, config=other), retrainer.folder)(7, "uniform")
+        assert not torch.equal(again.output.weight, first)
+    assert_close(retrainer(7, "uniform").output.weight, first, rtol=0, atol=0)
+
+
+def test_data_that_changed_under_the_same_name_is_trained_on_anew(run, tmp_path):
+    data, config = tmp_path / "train.tsv", run.config
+    lines = Path(config.data.train[0]).read_text().splitlines(keepends=True)
+    config = replace(config, data=replace(config.data, train=(str(data),)))
+    found = []
+    for count in (len(lines), len(lines) - 20):
+        data.write_text("".join(lines[:count]))
+        found.append(Retrainer(replace(run, config=config), tmp_path / "models")(3, "own"))
+    assert not torch.equal(found[0].output.weight, found[1].output.weight)
 
 
 @pytest.mark.parametrize("score", ["additive", "scaled_dot", "general", "cosine", "deep"])

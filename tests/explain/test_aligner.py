@@ -160,6 +160,9 @@ def test_what_cannot_be_aligned_is_refused():
         align(run, ["a"], ["a"], symmetrize="grow")
     with pytest.raises(ValueError, match="1 layers of 1 heads"):
         align(run, ["a"], ["a"], attention="1.0")
+    for texts in (("abc", "cba"), (["abc"], "c"), ("c", ["abc"])):
+        with pytest.raises(ValueError, match="takes a list of texts; for one, write"):
+            align(run, *texts)
     assert align(run, [], []) == []
 
 
@@ -202,6 +205,17 @@ def test_gold_links_choose_the_head_that_has_them(monkeypatch: pytest.MonkeyPatc
     assert best.value == pytest.approx(1 - (2 + 2) / (3 + 2))
 
 
+def test_a_possible_link_may_be_found_but_need_not_be(monkeypatch: pytest.MonkeyPatch):
+    """Turned finds 2-0 1-1 0-2; of S = {1-1} and P = {1-1, 2-0}: 1 - (1 + 2) / (3 + 1)."""
+    plant(monkeypatch, transformer=[TURNED])
+    sure, links = frozenset({(1, 1)}), frozenset({(1, 1), (2, 0)})
+    pairs = [Pair(pair.source, pair.target, 1, links=links, sure=sure) for pair in PAIRS]
+    ranked = {one.attention: one.value for one in rank(untrained("transformer"), pairs)}
+    assert ranked["0.0"] == pytest.approx(1 / 4)
+    other = best_reading(untrained("transformer"), [pair.turned() for pair in pairs])
+    assert other.value == pytest.approx(1 / 4)  # both are their own mirrors
+
+
 def test_with_the_other_direction_the_two_that_agree_are_chosen(monkeypatch: pytest.MonkeyPatch):
     """Reading 0.1 of one is a circle, and 0.2 of the other is the same circle backwards."""
     circle, back = [1, 2, 0, 3], [2, 0, 1, 3]
@@ -237,3 +251,11 @@ def test_auto_ranks_on_the_dev_data_of_the_run(corpus: Path):
     found = align(told, TEXTS, TEXTS, attention="auto")
     expected = align(told, TEXTS, TEXTS, attention=best.attention)
     assert [one.pharaoh() for one in found] == [one.pharaoh() for one in expected]
+
+
+def test_what_is_ranked_on_is_pairs_or_pairs_of_texts():
+    run = untrained("luong")
+    texts = [(text, text) for text in TEXTS]
+    assert rank(run, texts) == rank(run, [Pair(text, text, 1) for text in TEXTS])
+    with pytest.raises(ValueError, match=r"pairs are .*\('source', 'target'\), but .* a str"):
+        rank(run, TEXTS)

@@ -12,7 +12,7 @@ from torch.testing import assert_close
 from qkv.nn.attentive import Weights, attentive_gru
 from qkv.nn.feeding import Combine, Layer, fed_lstm
 from qkv.nn.lstm import layer_of, lstm
-from qkv.nn.reading import AdditiveReader, DotReader, LocationReader, Source
+from qkv.nn.reading import AdditiveReader, DotReader, Source
 
 TIME, BATCH, KEYS, WIDTH, HIDDEN, INNER, VALUE = 5, 3, 7, 11, 13, 17, 19
 
@@ -59,7 +59,7 @@ def test_all_states_and_cells_of_the_lstm_and_their_gradients_are_its_cells(time
 
 
 # Widths of a key and of a query; a state that is the query itself is not projected.
-SIZES = {DotReader: (HIDDEN, 0), AdditiveReader: (INNER, INNER), LocationReader: (1, KEYS)}
+SIZES = {DotReader: (HIDDEN, 0), AdditiveReader: (INNER, INNER)}
 
 
 class Fed:
@@ -127,8 +127,6 @@ class Fed:
         if self.kind is DotReader:
             return (self.keys @ state.unsqueeze(-1)).squeeze(-1)
         query = state @ self.query.t()
-        if self.kind is LocationReader:
-            return query
         return torch.tanh(query.unsqueeze(1) + self.keys) @ self.v
 
 

@@ -15,7 +15,7 @@ from torch.testing import assert_close
 from qkv.configfile import make_config
 from qkv.models.weights import load_tensors
 from qkv.training.distributed import Processes
-from small_runs import fit, tree, write_toml
+from small_runs import LABELLERS, fit, tree, write_labels, write_toml
 
 CPU = torch.device("cpu")
 
@@ -53,15 +53,22 @@ def test_one_process_needs_no_other():
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    ("kind", "tokens"),
+    [("transformer", 14), ("classifier", 18), ("tagger", 18)],
+)
 def test_two_processes_learn_what_one_does_and_only_the_leader_writes(
-    corpus: Path, tmp_path: Path
+    kind: str, tokens: int, corpus: Path, tmp_path: Path
 ):
     """Without dropout, and with batches of a single row, so that a process gets none of it."""
-    values = tree(
-        corpus, "transformer", epochs=2, accumulate=3, evaluate_every=6, max_steps=14, average=2
-    )
-    values["data"]["tokens_per_batch"] = 14
-    values["model"] |= {"dropout": 0.0, "attention_dropout": 0.0}
+    settings = {"epochs": 2, "accumulate": 3, "evaluate_every": 6, "max_steps": 14, "average": 2}
+    if kind in LABELLERS:
+        corpus = write_labels(tmp_path / "labels", kind, train=60, test=9)
+        # Adam would not see a gradient that is twice what it should be; this does.
+        settings |= {"optimizer": "sgd", "clip": 0.0, "learning_rate": 0.2}
+    values = tree(corpus, kind, **settings)
+    values["data"]["tokens_per_batch"] = tokens
+    values["model"] |= {key: 0.0 for key in values["model"] if key.endswith("dropout")}
     sizes = [len(rows) for rows in build_trainer(make_config(values), tmp_path / "x").batches()]
     assert 1 in sizes and any(size % 2 for size in sizes if size > 1)
     config = write_toml(tmp_path / "config.toml", values)
@@ -89,6 +96,27 @@ def test_two_processes_learn_what_one_does_and_only_the_leader_writes(
     for name, tensor in expected.items():
         if not name.endswith("project_key.bias"):
             assert_close(found[name], tensor, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.slow
+def test_measuring_the_dev_set_may_take_longer_than_the_processes_wait_for_each_other(
+    corpus: Path, tmp_path: Path
+):
+    """Ten minutes of NCCL, thirty of gloo; here seconds. It is the leader alone who measures."""
+    settings = {"epochs": 1, "max_steps": 2, "average": 1, "schedule": "constant"}
+    config = write_toml(tmp_path / "config.toml", tree(corpus, "rnnenc", **settings))
+    script = Path(__file__).parent / "slow_leader.py"
+    ended = subprocess.run(
+        [
+            *(sys.executable, "-m", "torch.distributed.run", "--standalone"),
+            *("--nproc-per-node", "2", script, config, tmp_path / "run", "10", "14"),
+        ],
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+    )
+    assert ended.returncode == 0, ended.stderr
+    assert [record["step"] for record in history(tmp_path / "run")] == [2, 2]
 
 
 @pytest.mark.slow

@@ -19,7 +19,7 @@ from qkv.folder import write_json
 from qkv.models.weights import load_tensors, save_tensors
 from qkv.training import validate
 from qkv.training.trainer import Trainer
-from small_runs import fit, qkv, small, spawn, tree, write_toml
+from small_runs import LABELLERS, fit, qkv, small, spawn, tree, write_labels, write_toml
 
 HERE = Path(__file__).parent
 TIMES = ("seconds", "tokens_per_second")
@@ -46,10 +46,12 @@ def wait_for_checkpoints(process: subprocess.Popen[str], run: Path, count: int) 
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("model", ["rnnsearch", "transformer"])
+@pytest.mark.parametrize("model", ["rnnsearch", "transformer", "classifier"])
 def test_a_training_killed_at_random_moments_ends_with_the_weights_of_one_left_alone(
     model: str, corpus: Path, tmp_path: Path
 ):
+    if model in LABELLERS:
+        corpus = write_labels(tmp_path / "labels", model, train=90, test=24)
     values = tree(corpus, model, epochs=4, checkpoint_every=2, metric="accuracy", dev_limit=5)
     whole = fit(tmp_path / "whole", values)
     config = write_toml(tmp_path / "config.toml", values)

@@ -53,7 +53,7 @@ def attend(  # noqa: PLR0913 - the slots of the equation are its arguments
     mask: qkv.Mask.keep, drop, lengths, causal and others, joined by & | ~.
     normalizer: "softmax", "sparsemax", "entmax", "sigmoid", "hard", "gumbel", or an object of
         qkv.normalizers; with parameters: LearnedEntmax.
-    kernel: "auto", "sdpa", "sparse", "additive_triton", "additive_triton_energies",
+    kernel: "auto", "sdpa", "sparse", "narrow", "additive_triton", "additive_triton_energies",
         "additive_numba", "additive_numba_energies", "additive", "reference"; qkv.plan says which
         "auto" takes, and why.
 

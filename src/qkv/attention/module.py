@@ -22,7 +22,7 @@ from qkv.attention.checks import (
 from qkv.attention.heads import keep_heads
 from qkv.attention.kernels import run
 from qkv.attention.kernels.additive.table import ask
-from qkv.attention.masks.mask import align
+from qkv.attention.local.local import extent
 from qkv.attention.plain import plain, plain_step
 from qkv.attention.prepared import prepare, see
 from qkv.attention.recorded import recorded
@@ -164,8 +164,11 @@ class Attention(nn.Module):
         positions: Int[Tensor, " keys"] | None = None,
     ) -> Float[Tensor, "*batch keys width"]:
         """Turn and project keys that a cache will hold, row by row, from these positions on."""
-        prepared: Tensor = self.score.prepare(self.turn(key, positions))
-        return prepared
+        turned = self.turn(key, positions)
+        if positions is None:
+            prepared: Tensor = self.score.prepare(turned)
+            return prepared
+        return self.score.prepare_at(turned, positions)
 
     def attend_rows(
         self,
@@ -262,7 +265,7 @@ class Attention(nn.Module):
         if positions is None:
             positions = torch.arange(query.shape[-2], device=query.device)
         query = raised(query, key.dim())
-        local = self.local(query, positions, _lengths(mask, key.shape[-2], query))
+        local = self.local(query, positions, extent(mask, key.shape[-2], query))
         return replace(slots, reweighter=local.reweighter), local.mask
 
     def _plain(self) -> bool:
@@ -280,11 +283,3 @@ class Attention(nn.Module):
         bias, dropout = self.bias, self.dropout if self.training else 0.0
         placed = Placed(bias, positions) if isinstance(bias, PositionBias) else bias
         return Slots(self.score, self.normalizer, placed, self.reweighter, dropout)
-
-
-def _lengths(mask: Mask | None, keys: int, query: Tensor) -> Int[Tensor, "*batch"]:
-    """How many keys each batch item has."""
-    if mask is None:
-        return torch.tensor(keys, device=query.device)
-    met = mask.reachable(keys, query.device)
-    return align(met, query.dim() - 2, core=1).sum(-1)

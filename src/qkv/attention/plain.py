@@ -1,4 +1,4 @@
-"""The plain case told at a glance: softmax over (scaled) dot products, four dimensions, no more.
+"""The plain case told at a glance: softmax over (scaled) dot products, one batch, no more.
 
 attend() looks at its arguments one after another, which takes as long as a small attention does.
 Here they are looked at once, all together: what is not plain, or not right, goes the general way,
@@ -13,20 +13,26 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from qkv.attention.kernels.sdpa import with_lost_rows
+from qkv.attention.kernels.sdpa import loses_none, with_lost_rows
 from qkv.attention.kernels.twice import differentiable_twice
 from qkv.attention.masks.mask import Mask
+from qkv.attention.recorded import recorded, transformed
 from qkv.attention.scores.dot import Dot
 from qkv.attention.scores.scaled_dot import ScaledDot
 from qkv.attention.scores.score import DotScore
 
 if TYPE_CHECKING:
+    from qkv.attention.masks.runs import Runs
     from qkv.attention.masks.visible import Visible
     from qkv.attention.prepared import Prepared
     from qkv.attention.tiles import Tiles
 
-_SCORES = {"dot": Dot(), "scaled_dot": ScaledDot()}
-_KINDS = (Dot, ScaledDot)
+_SCORES: dict[object, DotScore] = {
+    "dot": Dot(),
+    Dot: Dot(),
+    "scaled_dot": ScaledDot(),
+    ScaledDot: ScaledDot(),
+}
 _TYPES = (torch.float32, torch.float64)
 
 
@@ -39,7 +45,7 @@ def plain(score: object, query: object, key: object, value: object, mask: object
         if not isinstance(mask, Mask) or query.dim() != 4 or key.dim() != 4:
             return None
         queries, keys = query.shape[2], key.shape[2]
-        if torch.compiler.is_compiling() or mask.longer_than(keys) is not None:
+        if recorded() or mask.longer_than(keys) is not None:
             return None
         if not mask.forbids_nothing(queries, keys):
             causal = mask.triangular(queries, keys)
@@ -58,7 +64,7 @@ def plain_step(score: object, query: Tensor, prepared: Prepared) -> Tensor | Non
     return _fused(score, query, prepared.key, prepared.value, causal)
 
 
-def _triangle(seen: Visible | Tiles) -> bool:
+def _triangle(seen: Visible | Tiles | Runs) -> bool:
     return getattr(seen, "causal", False)
 
 
@@ -66,27 +72,32 @@ def _fused(
     score: object, query: Tensor, key: Tensor, value: Tensor, causal: bool
 ) -> Tensor | None:
     """Call torch's fused attention if all fits; None if not."""
-    kind = _SCORES.get(score) if isinstance(score, str) else score
-    if not isinstance(kind, DotScore) or type(kind) not in _KINDS:
-        return None
+    kind = _SCORES.get(score if isinstance(score, str) else type(score))
     shape, other = query.shape, key.shape
     if (
-        len(shape) != 4
+        kind is None
+        or len(shape) not in (3, 4)
+        or len(other) != len(shape)
         or other != value.shape
-        or shape[:2] != other[:2]
-        or shape[3] != other[3]
+        or shape[-1] != other[-1]
+        or shape[0] != other[0]
+        or (len(shape) == 4 and shape[1] != other[1])
         or 0 in shape
-        or other[2] == 0
+        or other[-2] == 0
         or query.dtype not in _TYPES
         or key.dtype != query.dtype
         or value.dtype != query.dtype
         or torch.get_float32_matmul_precision() != "highest"
-        or torch.compiler.is_compiling()
+        or recorded()
+        or transformed()
     ):
         return None
-    scale = kind.scale(shape[3])
+    scale = kind.scale(shape[-1])
+    if len(shape) == 3:
+        query, key, value = query.unsqueeze(1), key.unsqueeze(1), value.unsqueeze(1)
     if query.requires_grad or key.requires_grad or value.requires_grad:
         context = differentiable_twice(query, key, value, None, scale, causal)
     else:
         context = F.scaled_dot_product_attention(query, key, value, is_causal=causal, scale=scale)
-    return with_lost_rows(query, context)
+    context = context if loses_none(query) else with_lost_rows(query, context)
+    return context if len(shape) == 4 else context.squeeze(1)

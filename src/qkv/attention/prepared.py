@@ -9,9 +9,11 @@ from torch import Tensor
 
 from qkv.attention.checks import leading_shape
 from qkv.attention.kernels.additive.table import table_of
+from qkv.attention.kernels.narrow import absent
 from qkv.attention.masks.mask import align
+from qkv.attention.masks.runs import Runs
 from qkv.attention.masks.visible import Visible, drawn, hide
-from qkv.attention.recorded import recorded
+from qkv.attention.recorded import recorded, transformed
 from qkv.attention.tiles import Tiles, lay_out
 
 if TYPE_CHECKING:
@@ -22,6 +24,11 @@ if TYPE_CHECKING:
     from qkv.attention.masks.mask import Mask
     from qkv.attention.scores.score import Score
     from qkv.attention.slots import Slots
+
+SHORT = 3
+"""Loops over runs do a pair slower than what does all pairs: runs must be so much shorter."""
+SMALL = 64
+"""Keys of a run up to which the loops are faster than torch's fused kernel on tiles."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,7 +43,7 @@ class Prepared:
     key: Float[Tensor, "*batch keys width"]
     value: Float[Tensor, "*batch keys value_dim"]
     mask: Mask | None = None
-    seen: Visible | Tiles | None = None
+    seen: Visible | Tiles | Runs | None = None
     table: Table | None = None
 
     def select(self, rows: Int[Tensor, " chosen"]) -> Prepared:
@@ -51,7 +58,7 @@ class Prepared:
 
     def tabled(self) -> Prepared:
         """The same with a table, where one would pay."""
-        if isinstance(self.seen, Tiles) or (self.seen is None and self.mask is not None):
+        if isinstance(self.seen, Tiles | Runs) or (self.seen is None and self.mask is not None):
             return self
         return replace(self, table=table_of(self.key, self.value, self.seen))
 
@@ -83,16 +90,47 @@ def see(
     return drawn(mask, queries, keys, leading, device)
 
 
+def lay(
+    slots: Slots,
+    mask: Mask,
+    sizes: tuple[int, int, int],
+    device: torch.device,
+    kernel: str = "auto",
+) -> Visible | Tiles | Runs | None:
+    """Find the run of keys that each query meets, where loops over runs are best; else `see`."""
+    runs = _run_through(slots, mask, sizes, device, kernel)
+    return see(slots, mask, sizes, device, kernel) if runs is None else runs
+
+
+def _run_through(
+    slots: Slots, mask: Mask, sizes: tuple[int, int, int], device: torch.device, kernel: str
+) -> Runs | None:
+    if kernel not in ("auto", "narrow") or not slots.narrow or device.type != "cpu":
+        return None
+    if recorded() or transformed() or absent() is not None:
+        return None
+    runs = mask.runs(*sizes, device)
+    if runs is None or kernel == "narrow":
+        return runs
+    queries, keys, _ = sizes
+    short = SHORT * runs.most <= keys and (runs.most <= SMALL or not slots.fusable)
+    return runs if short or queries == 1 or slots.reweighter is not None else None
+
+
 def prepare_for(
     score: Score,
     key: Tensor,
     value: Tensor,
     mask: Mask | None,
-    seen: Visible | Tiles | None,
+    seen: Visible | Tiles | Runs | None,
 ) -> Prepared:
     """Prepare the keys for queries that are known, as is what they see."""
     if seen is None:
         return Prepared(score.prepare(key), value)
+    if isinstance(seen, Runs):  # whose loops read no other values; but a score may read keys
+        if score.prepares:
+            key, _ = empty(key, key, seen.hidden)
+        return Prepared(score.prepare(key), value, mask, seen)
     key, value = empty(key, value, seen.hidden)
     return Prepared(score.prepare(key), value, mask, seen)
 

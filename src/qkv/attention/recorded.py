@@ -1,4 +1,4 @@
-"""Whether a graph is being recorded, so that numbers cannot be looked at."""
+"""Whether a graph is recorded, or a call transformed, so that numbers cannot be looked at."""
 
 from __future__ import annotations
 
@@ -12,3 +12,11 @@ def recorded() -> bool:
     then not left out: the graph serves any numbers.
     """
     return torch.compiler.is_compiling()
+
+
+def transformed() -> bool:
+    """Whether torch.func or forward mode is at work: neither knows what torch has fused."""
+    return (
+        torch._C._are_functorch_transforms_active()
+        or torch.autograd.forward_ad._current_level >= 0
+    )

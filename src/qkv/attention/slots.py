@@ -12,6 +12,7 @@ from qkv.attention.checks import check_bias, check_part, check_reweighter
 from qkv.attention.normalizers import build as build_normalizer
 from qkv.attention.normalizers.normalizer import Normalizer
 from qkv.attention.registry import find
+from qkv.attention.reweighters.gaussian import Gaussian
 from qkv.attention.reweighters.reweighter import Positional, Reweighter
 from qkv.attention.scores import SCORES
 from qkv.attention.scores.score import Score
@@ -37,6 +38,13 @@ class Slots:
         """Whether a fused kernel can do all stages at once, so that a pair costs little."""
         plain = self.reweighter is None and not self.dropout
         return plain and self.score.family == "dot" and self.normalizer.name == "softmax"
+
+    @property
+    def narrow(self) -> bool:
+        """Whether loops over short runs of keys have every part."""
+        plain = self.bias is None and not self.dropout and self.normalizer.name == "softmax"
+        gaussian = self.reweighter is None or isinstance(self.reweighter, Gaussian)
+        return plain and gaussian and self.score.family != "other"
 
 
 def fill(

@@ -21,8 +21,9 @@ from qkv.attention.checks import (
     check_widths,
     leading_shape,
 )
+from qkv.attention.masks.runs import Runs
 from qkv.attention.masks.visible import Visible, visible
-from qkv.attention.prepared import Prepared, empty, prepare_for, see
+from qkv.attention.prepared import Prepared, empty, lay, prepare_for
 from qkv.attention.recorded import recorded
 from qkv.attention.tiles import Tiles
 from qkv.attention.weights_of import WeightsOf
@@ -42,6 +43,7 @@ class Work:
 
     query, key and value have equally many dimensions; key is prepared by the score.
     leading: batch and heads of the result. tiles: the mask, where most pairs are left out.
+    runs: the mask, where it leaves each query a short run of keys.
     pairs: where these queries and keys stand, when they are one group of such tiles.
     only: which of the weights are wanted; None: all.
     """
@@ -55,6 +57,7 @@ class Work:
     leading: torch.Size
     tiles: Tiles | None = None
     pairs: Pairs | None = None
+    runs: Runs | None = None
     only: WeightsOf | None = None
 
 
@@ -79,7 +82,7 @@ def whole(
     seen = None
     if mask is not None:
         sizes = query.shape[-2], key.shape[-2], dimensions - 2
-        seen = see(slots, mask, sizes, query.device, kernel)
+        seen = lay(slots, mask, sizes, query.device, kernel)
     prepared = prepare_for(slots.score, key, value, mask, seen)
     return step(slots, raised(query, dimensions), prepared, need)
 
@@ -101,16 +104,17 @@ def step(
     waiting = both(prepared.mask if seen is None or redrawn else None, mask)
     if waiting is not None:
         sizes = query.shape[-2], key.shape[-2], key.dim() - 2
-        seen = see(slots, waiting, sizes, query.device)
+        seen = lay(slots, waiting, sizes, query.device)
         if isinstance(seen, Visible):
             key, value = empty(key, value, seen.hidden)
     bias = slots.bias
     if bias is not None:
         check_bias_fits(bias, query, key)
-    if isinstance(seen, Tiles):
+    if isinstance(seen, Tiles | Runs):
         tensors = {"query": query, "key": key, "value": value, "mask": seen.sample}
         leading = _leading(tensors, only)
-        return Work(slots, query, key, value, None, asked, leading, tiles=seen, only=only)
+        work = Work(slots, query, key, value, None, asked, leading, only=only)
+        return _laid_out(work, seen)
     if isinstance(bias, Placed):
         bias = bias.dense(query.shape[-2], key.shape[-2], query.device).to(query.dtype)
         slots = replace(slots, bias=bias)
@@ -123,6 +127,17 @@ def step(
             tensors["mask"] = seen.allowed
         query = seen.hide_rows(query)
     return Work(slots, query, key, value, seen, asked, _leading(tensors, only), only=only)
+
+
+def _laid_out(work: Work, seen: Tiles | Runs) -> Work:
+    if isinstance(seen, Tiles):
+        return replace(work, tiles=seen)
+    query, key = work.query, work.key
+    if torch.is_grad_enabled():  # else queries that read nothing give nothing
+        query = seen.hide_rows(query)
+    if work.slots.score.prepares and query.shape[-2] > 1:
+        key, _ = empty(key, key, seen.hidden)  # what the loops share of them looks at all
+    return replace(work, runs=seen, query=query, key=key)
 
 
 def _leading(tensors: dict[str, Tensor], only: WeightsOf | None) -> torch.Size:

@@ -78,7 +78,7 @@ def _pairs_in(file: str) -> Sequence[Pair]:
         return read_pairs((file,)).pairs
     gold = read_gold(file)
     return [
-        Pair(source, target, one.line, links=one.possible)
+        Pair(source, target, one.line, links=one.possible, sure=one.sure)
         for source, target, one in zip(*pair_texts(gold, file), gold, strict=True)
     ]
 

@@ -119,6 +119,9 @@ class TaggerConfig:
     """What each word reads of the sentence."""
     embedding: Count = 128
     """Width of the embeddings."""
+    characters: Natural = 0
+    """Filters of a convolution over the letters of each word, beside its embedding (Ma and Hovy
+    2016); 0: words alone."""
     hidden: Count = 128
     """Width of each direction, of the projection, or of the Transformer."""
     layers: Count = 1

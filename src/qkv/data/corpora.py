@@ -90,12 +90,20 @@ CORPORA: dict[str, Corpus] = {
         origin="www.manythings.org/anki, fra-eng.zip of 2019-04-07",
     ),
     "bible-grc-en": Corpus(
-        loader="qkv.data.families.bible_grc_en:load",
+        loader="qkv.data.families.linked:load_bible",
         description="7,919 verses in Greek and English, with manual word alignments",
         licence="CC BY 4.0 (SBLGNT, Clear Bible alignments); the English is public domain",
         origin="the Python package bible-alignments",
         source="the source language, grc or en",
         target="the target language, en or grc",
+    ),
+    "alignment-gold": Corpus(
+        loader="qkv.data.families.linked:load_gold",
+        description="test sentences with word links by hand, sure and possible; no training text",
+        licence="of each file; en-fr (Hansards, WPT 2003): free for research",
+        origin="github.com/neulab/awesome-align, examples",
+        source="the source language, such as en",
+        target="the target language, such as fr",
     ),
     "sst": Corpus(
         loader="qkv.data.families.labelled:load_sst",

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from qkv.data.links import LinkedWords
 from qkv.data.pairs import Pair
 from qkv.data.ragged import Ragged
+from qkv.text.letters import spell
 from qkv.text.side import Side
 
 
@@ -20,7 +21,8 @@ class Examples:
 
     `kept[i]` is the index, among the pairs given, that example i came from; `left_out` are the
     indices of the pairs that were too long. `linked` are the word links of the examples, if
-    attention is to learn them.
+    attention is to learn them; `spelled` the letters of the sources' words, WIDTH numbers each, if
+    the model reads them.
     """
 
     source: Ragged
@@ -29,6 +31,7 @@ class Examples:
     left_out: NDArray[np.int64]
     max_length: int
     linked: LinkedWords | None = None
+    spelled: Ragged | None = None
 
     @classmethod
     def of(cls, sources: Iterable[Sequence[int]], targets: Iterable[Sequence[int]]) -> Examples:
@@ -62,11 +65,13 @@ def encode_pairs(
     max_length: int = 0,
     *,
     linked: bool = False,
+    spelled: bool = False,
 ) -> Examples:
     """Encode both sides of each pair; leave out pairs with a side longer than max_length tokens.
 
     max_length counts tokens without EOS; 0 keeps every pair. What is left out is counted in the
-    result, which prints it. linked: keep the pairs' word links too.
+    result, which prints it. linked: keep the pairs' word links too. spelled: and the letters of
+    the sources' words.
 
     Raises:
         ValueError: no pair is left.
@@ -84,4 +89,8 @@ def encode_pairs(
     if len(left_out):
         sources, targets = sources.select(kept), targets.select(kept)
     words = LinkedWords.of([pairs[i] for i in kept.tolist()], source, target) if linked else None
-    return Examples(sources, targets, kept, left_out, max_length, words)
+    letters = None
+    if spelled:
+        texts = [pairs[i].source for i in kept.tolist()]
+        letters = Ragged.of(spell(source.pieces(text)).ravel() for text in texts)
+    return Examples(sources, targets, kept, left_out, max_length, words, letters)

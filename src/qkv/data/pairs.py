@@ -15,7 +15,8 @@ class Pair:
 
     `line` is where it stands in its file or corpus, from 1. Without references given, the target
     is the only one. `links` are the pairs of words (source, target), from 0, that belong
-    together; None: nobody has said.
+    together; None: nobody has said. `sure` are those that must be found, the others being
+    possible ones; without sure ones given, all are sure.
     """
 
     source: str
@@ -23,10 +24,21 @@ class Pair:
     line: int
     references: tuple[str, ...] = ()
     links: frozenset[tuple[int, int]] | None = None
+    sure: frozenset[tuple[int, int]] | None = None
 
     def __post_init__(self) -> None:
         if not self.references:
             object.__setattr__(self, "references", (self.target,))
+        if self.sure is None:
+            object.__setattr__(self, "sure", self.links)
+
+    def turned(self) -> Pair:
+        """Return the pair of the other direction, its links turned round."""
+        links, sure = (
+            None if given is None else frozenset((j, i) for i, j in given)
+            for given in (self.links, self.sure)
+        )
+        return Pair(self.target, self.source, self.line, links=links, sure=sure)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +70,14 @@ class Report:
         self.counts[problem.kind] = seen + 1
         if seen < _SHOWN:
             self.examples.append(problem)
+
+    def include(self, other: Report) -> None:
+        """Add what the reading of another file found."""
+        self.read += other.read
+        self.kept += other.kept
+        for kind, count in other.counts.items():
+            self.counts[kind] = self.counts.get(kind, 0) + count
+        self.examples += other.examples
 
     @property
     def problems(self) -> int:

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import codecs
 import difflib
 import gzip
 import lzma
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import zip_longest
 from pathlib import Path
 from typing import Literal
 
 from qkv.data.pairs import Pair, Pairs, Problem, Report
+from qkv.marks import without_mark
 
 _GZIP, _XZ = b"\x1f\x8b", b"\xfd7zXZ\x00"
 _ALONE = "line without partner"
@@ -36,8 +36,8 @@ def read_pairs(files: tuple[str, ...], invalid: Literal["refuse", "skip"] = "ref
             f"{len(files)} files given: {', '.join(files) or 'none'}; give one TSV file "
             "(source<TAB>target on each line), or two parallel files (source, target)"
         )
-    lines = _parallel(files[0], files[1]) if len(files) == 2 else _columns(files[0], _SIDES)
-    rows, report = _sift(lines, " + ".join(files), invalid)
+    lines = _parallel(files[0], files[1]) if len(files) == 2 else columns(files[0], _SIDES)
+    rows, report = sift(lines, " + ".join(files), invalid)
     return Pairs(tuple(Pair(row[0], row[1], line) for line, row in rows), report)
 
 
@@ -55,7 +55,7 @@ def read_columns(
     Raises:
         ValueError: as for read_pairs.
     """
-    return _sift(_columns(file, names, repeat_last=repeat_last), file, invalid)
+    return sift(columns(file, names, repeat_last=repeat_last), file, invalid)
 
 
 def read_lines(file: str) -> Iterator[str]:
@@ -70,10 +70,14 @@ def read_lines(file: str) -> Iterator[str]:
         yield line
 
 
-def _sift(
-    lines: Iterator[Row | Problem], origin: str, invalid: Literal["refuse", "skip"]
+def sift(
+    lines: Iterable[Row | Problem], origin: str, invalid: Literal["refuse", "skip"]
 ) -> tuple[list[tuple[int, Row]], Report]:
-    """Part the rows from the problems; refuse problems if that is wanted."""
+    """Part the rows, each of a line, from the problems; refuse problems if that is wanted.
+
+    Raises:
+        ValueError: there are problems that may not be skipped, or no rows.
+    """
     report = Report(origin)
     rows = []
     for number, found in enumerate(lines, 1):
@@ -93,21 +97,27 @@ def _sift(
     return rows, report
 
 
-def _columns(
-    file: str, names: tuple[str, ...], *, repeat_last: bool = False
+def columns(
+    file: str, names: tuple[str, ...], *, separator: str = "\t", repeat_last: bool = False
 ) -> Iterator[Row | Problem]:
+    """Give for each line its columns, none of them empty, or what is wrong with it.
+
+    separator: with a space, the last column is the rest of the line.
+    """
+    cuts, shown = (-1, "<TAB>") if separator == "\t" else (len(names) - 1, separator)
     for number, line in enumerate(_lines(file), 1):
         if isinstance(line, Problem):
             yield line
             continue
-        columns = tuple(line.split("\t"))
-        more = len(columns) - len(names)
+        row = tuple(line.split(separator, cuts))
+        more = len(row) - len(names)
         if more < 0 or (more > 0 and not repeat_last):
-            detail = f"{len(columns)}, wanted {len(names)} ({'<TAB>'.join(names)})"
+            empty = "" if line else " (the line is empty)"
+            detail = f"{len(row)}{empty}, wanted {len(names)} ({shown.join(names)})"
             yield Problem(file, number, "wrong number of columns", detail)
         else:
             called = names + names[-1:] * more
-            yield _filled(columns, called, (file,) * len(called), number)
+            yield _filled(row, called, (file,) * len(called), number)
 
 
 def _parallel(source: str, target: str) -> Iterator[Row | Problem]:
@@ -138,7 +148,7 @@ def _filled(
 
 
 def _lines(file: str) -> Iterator[str | Problem]:
-    data = _content(file).removeprefix(codecs.BOM_UTF8)
+    data = _content(file)
     # Only \n ends a line: str.splitlines would also break at U+2028 and others inside a text.
     for number, raw in enumerate(data.removesuffix(b"\n").split(b"\n") if data else (), 1):
         try:
@@ -170,9 +180,7 @@ def _content(file: str) -> bytes:
             data = lzma.decompress(data)
     except (EOFError, OSError, zlib.error, lzma.LZMAError) as error:
         raise ValueError(f"{file}: the compressed file is damaged ({error})") from None
-    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        raise ValueError(f"{file}: is UTF-16; write it as UTF-8 (iconv -f UTF-16 -t UTF-8 {file})")
-    return data
+    return without_mark(data, file)
 
 
 def _near(path: Path) -> str:

@@ -7,7 +7,9 @@ section 3.3):
 
 F links each target word to its best source word; B each source word to its best target word, by
 the same rows, or by those of a model of the other direction. With gold links, by the alignment
-error rate of F.
+error rate of F (Och and Ney 2003), S the sure ones and P all:
+
+    1 - (|F n S| + |F n P|) / (|F| + |S|)
 """
 
 from __future__ import annotations
@@ -54,7 +56,7 @@ def criterion(pairs: Sequence[Pair]) -> By:
 
 def best_reading(
     run: Trained,
-    pairs: Sequence[Pair],
+    pairs: Sequence[Pair | tuple[str, str]],
     *,
     by: By | None = None,
     reverse: Trained | None = None,
@@ -65,7 +67,7 @@ def best_reading(
 
 def rank(
     run: Trained,
-    pairs: Sequence[Pair],
+    pairs: Sequence[Pair | tuple[str, str]],
     *,
     by: By | None = None,
     reverse: Trained | None = None,
@@ -74,28 +76,31 @@ def rank(
 
     Args:
         run: the model.
-        pairs: on which to rank, source and target as the model has them.
+        pairs: on which to rank, source and target as the model has them: `qkv.data.Pair`, or
+            ("source", "target").
         by: agreement, or aer, which needs gold links; None: aer where all pairs have them.
         reverse: a model of the other direction. By agreement, all pairs of a reading of one and a
             reading of the other are ranked; by aer, each model by itself, and equals are paired.
 
     Raises:
-        ValueError: a model without attention; no pairs; aer, and a pair without gold links.
+        ValueError: a model without attention; no pairs, or something else; aer, and a pair
+            without gold links.
     """
-    if not pairs:
+    checked = [_pair(given, line) for line, given in enumerate(pairs, start=1)]
+    if not checked:
         raise ValueError("no pairs to rank the readings of attention on")
-    chosen = by or criterion(pairs)
-    if chosen == "aer" and criterion(pairs) != "aer":
+    chosen = by or criterion(checked)
+    if chosen == "aer" and criterion(checked) != "aer":
         raise ValueError(
             "readings of attention are ranked by aer where gold links are, and these pairs have "
             "none; rank by agreement, or give pairs with gold links"
         )
-    found = _Linked.of(run, pairs)
+    found = _Linked.of(run, checked)
     if chosen == "aer":
-        ranked = _by_error(found, _gold(pairs))
+        ranked = _by_error(found, _gold(checked))
         if reverse is None:
             return ranked
-        turned = [_turned(pair) for pair in pairs]
+        turned = [pair.turned() for pair in checked]
         other = _by_error(_Linked.of(reverse, turned), _gold(turned))
         return [
             Ranked((one.value + two.value) / 2, one.attention, two.attention)
@@ -105,7 +110,7 @@ def rank(
         agreed = _agreement(found.forward, found.backward)
         pairs_of = [(float(agreed[n, n]), name, None) for n, name in enumerate(found.names)]
         return _sorted(pairs_of, bigger=True)
-    back = _Linked.of(reverse, [_turned(pair) for pair in pairs], transposed=True)
+    back = _Linked.of(reverse, [pair.turned() for pair in checked], transposed=True)
     agreed = _agreement(found.forward, back.forward)
     both = [
         (float(agreed[n, m]), name, other)
@@ -113,6 +118,17 @@ def rank(
         for m, other in enumerate(back.names)
     ]
     return _sorted(both, bigger=True)
+
+
+def _pair(given: Pair | tuple[str, str], line: int) -> Pair:
+    if isinstance(given, tuple) and len(given) == 2:
+        return Pair(*given, line)
+    if not isinstance(given, Pair):
+        raise ValueError(
+            "pairs are qkv.data.Pair or ('source', 'target'), but one here is a "
+            f"{type(given).__name__}"
+        )
+    return given
 
 
 class _Linked(NamedTuple):
@@ -152,29 +168,26 @@ def _agreement(
     return 2 * (one @ two.T) / counts.clamp(min=1)
 
 
-def _gold(pairs: Sequence[Pair]) -> Bool[Tensor, " cells"]:
-    """Return the gold links in the order of the cells."""
+def _gold(pairs: Sequence[Pair]) -> Bool[Tensor, "two cells"]:
+    """Return the sure links, and all, in the order of the cells."""
     found = []
     for pair in pairs:
-        assert pair.links is not None
-        links = torch.zeros(len(pair.target.split()), len(pair.source.split()), dtype=torch.bool)
-        for j, i in pair.links:
-            links[i, j] = True
-        found.append(links.flatten())
-    return torch.cat(found)
+        shape = (2, len(pair.target.split()), len(pair.source.split()))
+        links = torch.zeros(shape, dtype=torch.bool)
+        for kind, given in enumerate((pair.sure, pair.links)):
+            for j, i in given or ():
+                links[kind, i, j] = True
+        found.append(links.flatten(1))
+    return torch.cat(found, dim=1)
 
 
-def _by_error(found: _Linked, gold: Bool[Tensor, " cells"]) -> list[Ranked]:
-    """All gold links count as sure: the error is then 1 less the agreement with them."""
-    errors = 1 - _agreement(found.forward, gold.unsqueeze(0)).squeeze(1)
+def _by_error(found: _Linked, gold: Bool[Tensor, "two cells"]) -> list[Ranked]:
+    predicted, wanted = found.forward.float(), gold.float()
+    right = (predicted @ wanted.T).sum(1)
+    errors = 1 - right / (predicted.sum(1) + wanted[0].sum()).clamp(min=1)
     given = [(float(e), name, None) for e, name in zip(errors, found.names, strict=True)]
     return _sorted(given, bigger=False)
 
 
 def _sorted(given: Sequence[tuple[float, str, str | None]], *, bigger: bool) -> list[Ranked]:
     return sorted((Ranked(*one) for one in given), key=lambda one: one.value, reverse=bigger)
-
-
-def _turned(pair: Pair) -> Pair:
-    links = None if pair.links is None else frozenset((j, i) for i, j in pair.links)
-    return Pair(pair.target, pair.source, pair.line, links=links)

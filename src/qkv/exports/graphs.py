@@ -100,9 +100,11 @@ def _(state: RecurrentState) -> dict[str, Part]:
 @apart.register
 def _(state: TransformerState) -> dict[str, Part]:
     parts = {}
+    # A graph keeps the rows of linear attention too: `together` gives it no sums to go on from.
+    past = [getattr(cache, "rows", cache) for cache in state.past]
     for name, axis, caches in (
         ("memory", "source", state.sources),
-        ("state", "time", state.past),
+        ("state", "time", past),
     ):
         for layer, (cache, like) in enumerate(zip(caches, state.sources, strict=True)):
             for kind in ("key", "value"):

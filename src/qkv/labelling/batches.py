@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from qkv.data import sorted_batches
-from qkv.data.batches import pad_ids
-from qkv.models.labeller import Decision, Labeller, without_end
+from qkv.models.labeller import Decision, Labeller
 from qkv.text import Encoded, Side
+from qkv.text.given import check_texts
 
 
 def read(side: Side, texts: Sequence[str], verb: str) -> list[Encoded]:
@@ -19,8 +19,7 @@ def read(side: Side, texts: Sequence[str], verb: str) -> list[Encoded]:
     Raises:
         ValueError: one text instead of a list of them, or a text without a token.
     """
-    if isinstance(texts, str):
-        raise ValueError(f"{verb} takes a list of texts; for one, write [{texts[:40]!r}]")
+    check_texts(texts, verb)
     encoded = [side.encode(text) for text in texts]
     for place, one in enumerate(encoded):
         if not one.ids:
@@ -46,9 +45,9 @@ def decide_all(
     device = next(model.parameters()).device
     found: dict[int, tuple[Tensor, Tensor]] = {}
     for rows in sorted_batches([len(one.ids) for one in texts], tokens_per_batch):
-        source, counted = (part.to(device) for part in pad_ids([texts[i].ids for i in rows]))
+        tokens, lengths = model.read_texts([texts[i] for i in rows])
         with torch.inference_mode():
-            decision: Decision = model(*without_end(source, counted))
+            decision: Decision = model(tokens.to(device), lengths.to(device))
             log_probs = decision.logits.float().log_softmax(-1).cpu()
             attention = decision.attention.float().cpu()
         for row, i in enumerate(rows):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from qkv.config import ModelConfig, TransformerConfig
+from qkv.config import ModelConfig, TaggerConfig, TransformerConfig
 from qkv.models.classifier import Classifier
 from qkv.models.hard import Hard
 from qkv.models.hierarchical import Hierarchical
@@ -42,6 +42,11 @@ def build_model(
         assert isinstance(model, Transformer)
         model.share_embeddings()
     return model
+
+
+def spelled(config: ModelConfig) -> bool:
+    """Return whether the model of a config reads the letters of words; see `Model.spelled`."""
+    return isinstance(config, TaggerConfig) and config.characters > 0
 
 
 def predicts(config: ModelConfig) -> str:

@@ -37,10 +37,12 @@ class Model(nn.Module, ABC):
     predicts: what it says of a source: a sequence, a label, or tags (a label a token). That
         decides its loss, and which verbs it answers.
     attends: whether it has an attention that can be looked at.
+    spelled: whether it reads the letters of words beside their ids.
     """
 
     predicts: ClassVar[Literal["sequence", "label", "tags"]]
     attends: bool
+    spelled: bool = False
 
     def learn_symbols(self, source: Sequence[str]) -> None:
         """Take what must be known of the source vocabulary's symbols, once, before training."""

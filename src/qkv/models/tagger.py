@@ -12,6 +12,7 @@ from qkv.attention import Mask
 from qkv.config import TaggerConfig
 from qkv.models.annotators import real_words
 from qkv.models.labeller import Decision, Labeller
+from qkv.models.letters import Letters
 from qkv.models.parts import build_attention
 
 
@@ -22,7 +23,9 @@ class Tagger(Labeller):
         h = encoder(E x),   alpha_i = normalize(score(h_i, h)),   c_i = sum_j alpha_ij h_j
         p(y_i | x) = softmax(W [h_i; c_i])
 
-    No label knows of another: they are independent, given the sentence.
+    No label knows of another: they are independent, given the sentence. With `characters`, x_j is
+    embedded as [E x_j; r_j], r from the word's letters (see `Letters`): words that training has
+    not seen are no longer all alike.
 
     Differs from the paper: its intra-attention is part of the recurrence, reads what came before
     and is additive; here it follows the encoder, reads the whole sentence, with any score.
@@ -31,10 +34,26 @@ class Tagger(Labeller):
     predicts = "tags"
 
     def __init__(self, config: TaggerConfig, source_size: int, target_size: int) -> None:
-        super().__init__(config, source_size, target_size, embedding=config.embedding)
+        super().__init__(
+            config,
+            source_size,
+            target_size,
+            embedding=config.embedding,
+            beside=config.characters,
+        )
+        self.spelled = config.characters > 0
+        self.letters = Letters(config.characters) if self.spelled else None
         width = self.encoder.width
         self.attention = build_attention(config.attention, width, width)
         self.output = nn.Linear(2 * width, self.labels)
+
+    def embed(
+        self, tokens: Int[Tensor, "batch words *letters"]
+    ) -> Float[Tensor, "batch words embedding"]:
+        """See `Labeller`: with what the letters say beside it, where they are read."""
+        if self.letters is None:
+            return super().embed(tokens)
+        return torch.cat([super().embed(tokens[..., 0]), self.letters(tokens[..., 1:])], dim=-1)
 
     def decide(
         self,
@@ -42,10 +61,7 @@ class Tagger(Labeller):
         lengths: Int[Tensor, " batch"],
         weights: Float[Tensor, "batch words words"] | None = None,
     ) -> Decision:
-        """Let each word read the sentence, and say which label it has.
-
-        weights: what to read with in place of the model's own attention, a row a word.
-        """
+        """See `Labeller`: each word reads the sentence by a row of weights of its own."""
         if weights is None:
             mask = Mask.lengths(lengths)
             weights = self.attention(annotations, annotations, mask=mask, need="weights").weights
@@ -53,12 +69,6 @@ class Tagger(Labeller):
         weights = torch.where(real.unsqueeze(1) & real.unsqueeze(2), weights, 0)
         states = torch.cat([annotations, weights @ annotations], dim=-1)
         return Decision(self.output(states), weights)
-
-    def forward(
-        self, tokens: Int[Tensor, "batch words"], lengths: Int[Tensor, " batch"]
-    ) -> Decision:
-        """See `Labeller`."""
-        return self.decide(self.annotate(self.embed(tokens), lengths), lengths)
 
     def rows(
         self, decision: Decision, lengths: Int[Tensor, " batch"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Self, cast
@@ -20,7 +20,7 @@ from qkv.models.products import Precision
 from qkv.models.transformer_compiled import CompiledSearch
 from qkv.models.transformer_layers import DecoderLayer, EncoderLayer
 from qkv.models.transformer_search import TransformerSearch
-from qkv.nn import KeyValueCache
+from qkv.nn import KeyValueCache, SummedCache
 from qkv.nn.dropout import Dropout
 from qkv.text.vocabulary import PAD
 
@@ -29,13 +29,14 @@ from qkv.text.vocabulary import PAD
 class TransformerState:
     """Hypotheses of a Transformer's decoder.
 
-    past: each layer's keys and values of the tokens so far, a row a hypothesis (batch * beams).
+    past: each layer's keys and values of the tokens so far, a row a hypothesis (batch * beams);
+        of linear attention the sums over them.
     sources: each layer's keys and values of the source, a row a sentence; hypotheses share them.
     mask: which source tokens are real.
     beams: hypotheses a sentence.
     """
 
-    past: tuple[KeyValueCache, ...]
+    past: tuple[KeyValueCache | SummedCache, ...]
     sources: tuple[KeyValueCache, ...]
     mask: Mask
     beams: int
@@ -126,9 +127,9 @@ class Transformer(EncoderDecoder[TransformerState]):
         """See `EncoderDecoder.start`."""
         mask = Mask.lengths(lengths)
         states = self.encode(source, mask)
-        decoder = cast("Iterable[DecoderLayer]", self.decoder)
+        decoder = cast("Sequence[DecoderLayer]", self.decoder)
         return TransformerState(
-            past=tuple(KeyValueCache.empty() for _ in self.decoder),
+            past=tuple(layer.self_attention.start() for layer in decoder),
             sources=tuple(
                 layer.cross_attention.project_key_value(states, mask=mask) for layer in decoder
             ),
@@ -156,7 +157,7 @@ class Transformer(EncoderDecoder[TransformerState]):
         """See `EncoderDecoder.ready`, and `search_plan`."""
         path = self.search_plan(precision).path
         if path == "compiled":
-            return CompiledSearch(self)
+            return CompiledSearch(self, precision)
         return (
             TransformerSearch(self, precision) if path == "laid out" else super().ready(precision)
         )
@@ -169,7 +170,9 @@ class Transformer(EncoderDecoder[TransformerState]):
             return found._replace(reason=f"{found.reason}; {why}")
         gap = CompiledSearch.gap(self, precision)
         if gap is None:
-            return SearchPlan("compiled", "one call of compiled loops a step, float32 products")
+            return SearchPlan(
+                "compiled", f"one call of compiled loops a step, {precision} products"
+            )
         return SearchPlan("laid out", f"torch, {precision} products; no compiled loops for {gap}")
 
     def step(self, tokens: Int[Tensor, "batch beams"], state: TransformerState) -> Step:
@@ -194,11 +197,11 @@ class Transformer(EncoderDecoder[TransformerState]):
         state: TransformerState,
         *,
         need_attention: bool,
-    ) -> tuple[Tensor, Tensor | None, tuple[KeyValueCache, ...]]:
+    ) -> tuple[Tensor, Tensor | None, tuple[KeyValueCache | SummedCache, ...]]:
         """Read some tokens a row, after those the state holds; rows are sentences x hypotheses."""
         start = state.past[0].length
         states = self._embed(self.target_embedding, self.target_positions, tokens, start)
-        past: list[KeyValueCache] = []
+        past: list[KeyValueCache | SummedCache] = []
         attention = None
         for index, layer in enumerate(self.decoder):
             read = need_attention and index == self.alignment.layer

@@ -12,7 +12,7 @@ from qkv.attention import Attention, LinearAttention, Mask, Rotary
 from qkv.attention.work import Need
 from qkv.config import AttentionConfig, TransformerConfig
 from qkv.models.parts import fill_attention
-from qkv.nn import KeyValueCache, MultiHeadAttention
+from qkv.nn import KeyValueCache, MultiHeadAttention, SummedCache
 from qkv.nn.dropout import Dropout
 
 
@@ -76,12 +76,12 @@ class Decoded(NamedTuple):
     """What a layer of the decoder returns.
 
     states: the next layer's inputs.
-    past: the keys and values given, and those of these tokens.
+    past: the keys and values given, and those of these tokens; or the sums over them.
     weights: of the attention to the source, hypothesis after hypothesis; None unless asked for.
     """
 
     states: Float[Tensor, "rows time width"]
-    past: KeyValueCache
+    past: KeyValueCache | SummedCache
     weights: Float[Tensor, "batch heads queries source"] | None
 
 
@@ -100,7 +100,7 @@ class DecoderLayer(nn.Module):
     def forward(
         self,
         inputs: Float[Tensor, "rows time width"],
-        past: KeyValueCache,
+        past: KeyValueCache | SummedCache,
         source: KeyValueCache,
         mask: Mask,
         *,
@@ -112,10 +112,8 @@ class DecoderLayer(nn.Module):
         source, mask: keys and values of the source, and which are real; a row a sentence.
         """
         query = self.around_self.open(inputs)
-        causal = Mask.causal(offset=past.length)
         places = torch.arange(past.length, past.length + query.shape[1], device=query.device)
-        past = self.self_attention.extend(query, past)
-        attended = self.self_attention(query, cache=past, mask=causal, positions=places)
+        attended, past = past.continued(self.self_attention, query)
         states = self.around_self.close(inputs, attended.context)
 
         query = self.around_cross.open(states)

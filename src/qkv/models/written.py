@@ -12,11 +12,10 @@ from qkv.attention import Attention, Prepared
 from qkv.attention.local import LocalM
 from qkv.attention.masks.visible import Visible, drawn
 from qkv.attention.prepared import empty
-from qkv.attention.scores import Location
 from qkv.attention.scores.score import AdditiveScore, DotScore, Score
 from qkv.attention.work import both, raised
 from qkv.nn.gated import written_out
-from qkv.nn.reading import AdditiveReader, DotReader, LocationReader, Reader, Source
+from qkv.nn.reading import AdditiveReader, DotReader, Reader, Source
 
 
 def source_of(
@@ -89,10 +88,3 @@ def _(score: DotScore, keys: Tensor) -> Asked | None:
 def _(score: AdditiveScore, keys: Tensor) -> Asked | None:
     query = score.query_weight
     return None if query is None else Asked(AdditiveReader, keys, query, score.v)
-
-
-@asked_by.register
-def _(score: Location, keys: Tensor) -> Asked | None:
-    if keys.shape[1] > score.max_keys:
-        return None  # refused at the first step
-    return Asked(LocationReader, keys, score.project_query.weight[: keys.shape[1]], None)

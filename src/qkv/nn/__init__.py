@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from qkv.nn.multi_head import MultiHeadAttention
     from qkv.nn.ntm import NeuralTuringMachine, NTMState
     from qkv.nn.self_attention import SelfAttention
+    from qkv.nn.summed_cache import SummedCache
 
 _EXPORTS = {
     "CrossAttention": "qkv.nn.cross_attention",
@@ -25,6 +26,7 @@ _EXPORTS = {
     "NTMState": "qkv.nn.ntm",
     "NeuralTuringMachine": "qkv.nn.ntm",
     "SelfAttention": "qkv.nn.self_attention",
+    "SummedCache": "qkv.nn.summed_cache",
     "head_importance": "qkv.nn.importance",
 }
 
@@ -38,6 +40,7 @@ __all__ = [
     "NTMState",
     "NeuralTuringMachine",
     "SelfAttention",
+    "SummedCache",
     "head_importance",
 ]
 

@@ -9,10 +9,14 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from qkv.attention import Mask
 from qkv.attention.recorded import recorded
 
 if TYPE_CHECKING:
     from jaxtyping import Bool, Float, Int
+
+    from qkv.attention import Attended
+    from qkv.nn.multi_head import MultiHeadAttention
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,6 +52,15 @@ class KeyValueCache:
         return KeyValueCache(
             torch.cat([self.key, key], dim=-2), torch.cat([self.value, value], dim=-2)
         )
+
+    def continued(
+        self, layer: MultiHeadAttention, inputs: Float[Tensor, "batch new d_model"]
+    ) -> tuple[Attended, KeyValueCache]:
+        """Let each new position read itself and all before it; return also what is remembered."""
+        past = layer.extend(inputs, self)
+        places = torch.arange(self.length, past.length, device=inputs.device)
+        causal = Mask.causal(offset=self.length)
+        return layer(inputs, cache=past, mask=causal, positions=places), past
 
     def select(self, rows: Int[Tensor, " chosen"]) -> KeyValueCache:
         """Keep these batch items, in this order, repeated if they are: beams that live on."""

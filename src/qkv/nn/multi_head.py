@@ -23,11 +23,12 @@ from qkv.attention.prepared import Prepared, empty
 from qkv.attention.recorded import recorded
 from qkv.attention.result import Attended
 from qkv.nn.cache import KeyValueCache
+from qkv.nn.summed_cache import SummedCache
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Int
 
-    from qkv.attention import Mask
+    from qkv.attention import LinearState, Mask
     from qkv.attention.normalizers.normalizer import Normalizer
     from qkv.attention.scores.score import Score
     from qkv.attention.tiles import Tiles
@@ -214,6 +215,36 @@ class MultiHeadAttention(nn.Module):
         assert new.key is not None and new.value is not None
         return cache.append(new.key, new.value)
 
+    def start(self) -> KeyValueCache | SummedCache:
+        """What causal self-attention remembers before the first position.
+
+            attended, past = past.continued(layer, inputs)
+
+        Linear attention remembers sums over the keys, any other the keys.
+        """
+        linear = isinstance(self.attention, LinearAttention)
+        return SummedCache.empty(self) if linear else KeyValueCache.empty()
+
+    def recur(
+        self, inputs: Float[Tensor, "batch new d_model"], new: KeyValueCache, state: LinearState
+    ) -> tuple[Attended, LinearState]:
+        """Linear attention's own step: read `inputs` after the positions that are summed.
+
+        new: their keys and values, of extend(). Returns also the sums with them.
+        """
+        assert isinstance(self.attention, LinearAttention)
+        query = self._split(self.project_query(inputs), self.heads)
+        out, state = self.attention.recur(query, *self.for_queries(new), state)
+        return Attended(self.project_context(out.context.transpose(1, 2).flatten(2))), state
+
+    def for_queries(self, cache: KeyValueCache) -> tuple[Tensor, Tensor]:
+        """Return keys and values [batch, heads, keys, ...] for each head of queries."""
+        assert cache.key is not None and cache.value is not None
+        group = self.heads // self.kv_heads
+        if group == 1:
+            return cache.key, cache.value
+        return cache.key.repeat_interleave(group, 1), cache.value.repeat_interleave(group, 1)
+
     def _project(
         self, key: Tensor, value: Tensor | None, hidden: Tensor | None, start: int = 0
     ) -> KeyValueCache:
@@ -242,14 +273,10 @@ class MultiHeadAttention(nn.Module):
         positions: Tensor | None,
     ) -> tuple[Attended, Tensor | None]:
         """Project the queries and attend per head."""
-        assert cache.key is not None and cache.value is not None
-        key, value = cache.key, cache.value
+        key, value = self.for_queries(cache)
         dead = None if seen is None else _in_every_head(seen.dead)
         if dead is not None:
             query = query.masked_fill(dead, 0)
-        group = self.heads // self.kv_heads
-        if group > 1:
-            key, value = key.repeat_interleave(group, 1), value.repeat_interleave(group, 1)
         if seen is not None and not cache.emptied_all(seen.hidden):
             key, value = seen.hide_columns(key), seen.hide_columns(value)
         split = self._split(self.project_query(query), self.heads)

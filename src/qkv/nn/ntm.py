@@ -68,17 +68,16 @@ def address(
     to: Address,
     previous: Float[Tensor, "batch heads slots"],
 ) -> Float[Tensor, "batch heads slots"]:
-    """Return each head's weights over the slots: attention whose reweighters know the last ones.
-
-    The values are one-hot, so that the context is the weights themselves.
-    """
-    return attend(
+    """Return the heads' weights over the slots, by attention that knows the last ones."""
+    weights = attend(
         to.query,
         memory,
-        torch.eye(memory.shape[-2], dtype=memory.dtype, device=memory.device),
         score=Cosine(to.strength),
         reweighter=Chain((Interpolate(to.gate, previous), Shift(to.shifts), Sharpen(to.gamma))),
-    ).context
+        need="weights",
+    ).weights
+    assert weights is not None
+    return weights
 
 
 def write(

@@ -1,6 +1,6 @@
 """What a written-out decoder reads at each step, forward and back.
 
-    e_ij = q_i . k_j   or   v . tanh(q_i + k_j)   or   (q_i)_j
+    e_ij = q_i . k_j   or   v . tanh(q_i + k_j)
     alpha_i = softmax(e_i),   c_i = alpha_i values
 
 A `Reader` keeps what one run writes, a row for each step. What only the source and the weights
@@ -157,19 +157,6 @@ class AdditiveReader(Reader):
 
     def _found(self, states: Tensor, values: Tensor) -> Found:
         return Found(self.to_keys.mul_(self.v), values, self.to_v)
-
-
-class LocationReader(Reader):
-    """e_ij = (q_i)_j: no key is read."""
-
-    def _energies(self, t: int, state: Tensor, query: Tensor) -> Tensor:
-        return query.clone()
-
-    def _back(self, t: int, to_state: Tensor, to_query: Tensor) -> None:
-        to_query.copy_(self.to_energies[t])
-
-    def _found(self, states: Tensor, values: Tensor) -> Found:
-        return Found(torch.zeros_like(self.keys), values, None)
 
 
 def _each(rows: Tensor | None, time: int) -> Tensor | None:

@@ -55,7 +55,11 @@ class Side:
 
     def ids(self, text: str) -> list[int]:
         """Return the ids of a text, without BOS and EOS: `encode(text).ids`, and faster."""
-        return self.vocabulary.ids(self.tokenizer.split(self._prepare(text)))
+        return self.vocabulary.ids(self.pieces(text))
+
+    def pieces(self, text: str) -> list[str]:
+        """Return the symbols that the vocabulary looks up, one a token."""
+        return self.tokenizer.split(self._prepare(text))
 
     def encode(self, text: str) -> Encoded:
         """Return the tokens of a text with their spans in it, and their ids (no BOS, no EOS).

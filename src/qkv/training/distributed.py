@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 
 import torch
 import torch.distributed as dist
@@ -19,6 +20,8 @@ class Processes:
     rank: int
     count: int
     device: torch.device
+    patient: dist.ProcessGroup | None = None
+    """The same processes, who wait for each other as long as it takes; None: there is one."""
 
     @property
     def leads(self) -> bool:
@@ -38,9 +41,14 @@ class Processes:
         return [float(value) for value in summed]
 
     def wait(self) -> None:
-        """Wait for every process."""
+        """Wait for every process, however long one works alone.
+
+        Anything else that they do together gives up after some minutes, so what the leader does by
+        itself (measuring the dev set, learning a tokeniser) is followed by this. Who has died is
+        torchrun's business: it ends the others.
+        """
         if self.count > 1:
-            dist.barrier()
+            dist.barrier(self.patient)
 
 
 @contextmanager
@@ -57,6 +65,7 @@ def processes() -> Iterator[Processes]:
         torch.cuda.set_device(device)
     dist.init_process_group("nccl" if on_gpu else "gloo")
     try:
-        yield Processes(dist.get_rank(), count, device)
+        patient = dist.new_group(backend="gloo", timeout=timedelta(days=365))
+        yield Processes(dist.get_rank(), count, device, patient)
     finally:
         dist.destroy_process_group()

@@ -45,4 +45,4 @@ def _linked(pair: Pair, gold: Gold, file: str) -> Pair:
             f"has {pair.source!r} and {pair.target!r}; line i belongs to pair i"
         )
     check_links(gold.possible, *texts, where)
-    return replace(pair, links=gold.possible)
+    return replace(pair, links=gold.possible, sure=gold.sure)

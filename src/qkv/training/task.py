@@ -9,7 +9,7 @@ from qkv.config import Config
 from qkv.data import Examples, encode_pairs, load_pairs
 from qkv.data.pairs import Pair
 from qkv.folder import RunFolder
-from qkv.models.build import predicts
+from qkv.models.build import predicts, spelled
 from qkv.text import Side
 from qkv.training.distributed import Processes
 from qkv.training.guided import linked_pairs
@@ -34,6 +34,8 @@ class Task:
         parts = [self.train.source, self.train.target]
         if self.train.linked is not None:
             parts.append(self.train.linked.links)
+        if self.train.spelled is not None:
+            parts.append(self.train.spelled)
         for part in parts:
             hashed.update(part.flat.tobytes())
             hashed.update(part.offsets.tobytes())
@@ -65,18 +67,21 @@ def load_task(config: Config, folder: RunFolder, group: Processes, reporter: Rep
     source, target = Side.load(folder.source), Side.load(folder.target)
     guided = config.training.guided
     pairs = linked_pairs(train.pairs, guided.links) if guided.weight else train.pairs
+    letters = spelled(config.model)
     examples = encode_pairs(
         pairs,
         source,
         target,
         max_length=config.data.max_length,
         linked=guided.weight > 0,
+        spelled=letters,
     )
     reporter.say(
         f"training on {examples}; vocabularies: {len(source.vocabulary):,} and "
         f"{len(target.vocabulary):,} symbols"
     )
-    task = Task(source, target, examples, encode_pairs(dev.pairs, source, target), dev.pairs)
+    own = encode_pairs(dev.pairs, source, target, spelled=letters)
+    task = Task(source, target, examples, own, dev.pairs)
     if labels != "sequence":
         check_labels(task, labels)
         reporter.say(describe_labels(task))

@@ -202,6 +202,7 @@ class Trainer:
         values: dict[str, float] = {}
         if self.group.leads:
             values = self._measure()
+        self.group.wait()
         value, loss = self.group.total(
             values.get(self.settings.metric, 0.0), values.get("loss", 0.0)
         )

@@ -8,9 +8,9 @@ from functools import cached_property
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-import torch
-
 from qkv.attention.biases.position_bias import Placed
+from qkv.attention.recorded import recorded, transformed
+from qkv.attention.reweighters.gaussian import Gaussian
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -45,14 +45,17 @@ class Plan:
 class Kernel:
     """One way to compute the equation, and what it covers. None covers all.
 
+    gaussian: of reweighters it has that one.
     requires: "module:function" that says why it cannot run here, or None.
     devices: kinds of device. biases: it adds a bias.
-    transforms: whether torch.func, forward-mode derivatives and torch.compile pass through it.
+    transforms: whether torch.func and forward-mode derivatives pass through it.
+    compiles: whether torch.compile and torch.export do.
     holds_hidden: it keeps the score's numbers of each pair, and not its energy alone.
     gains_from: pairs times width, in all, from which on it is worth its start (measured).
     queries_from: queries from which on what it prepares of the keys pays (measured).
     remarks: "module:function" that says what a plan should tell about some work, or None.
     chooses: asked for some weights it returns no others.
+    runs: it works on a run of keys a query, where a mask leaves out all others.
     tiles: it works on tiles of pairs, where a mask leaves out most of them.
     pads_from: with keys and values of two widths it pads the narrower, which is worth it from so
         many (query, key) pairs a head on; "auto" leaves fewer to the next kernel.
@@ -64,16 +67,19 @@ class Kernel:
     families: tuple[str, ...] | None = None
     normalizers: tuple[str, ...] | None = None
     reweights: bool = True
+    gaussian: bool = False
     drops_out: bool = True
     learns_bias: bool = True
     biases: bool = True
     holds_pairs: bool = True
     pads_from: int = 0
     tiles: bool = False
+    runs: bool = False
     chooses: bool = False
     requires: str | None = None
     devices: tuple[str, ...] | None = None
     transforms: bool = True
+    compiles: bool = True
     holds_hidden: bool = True
     gains_from: int = 0
     queries_from: int = 1
@@ -94,17 +100,15 @@ class Kernel:
     def gap(self, work: Work) -> str | None:
         """Name the first part of this work that the kernel cannot do; None if it does it all."""
         slots = work.slots
-        if self.tiles and not slots.tileable:
-            return f"reweighter {type(slots.reweighter).__name__}, which needs all keys at once"
-        if self.tiles and work.tiles is None:
-            return "what no mask limits to some keys a query"
-        if not self.tiles and work.tiles is not None:
-            return "a mask that is laid out in tiles"
+        misfit = self._misfit(work)
+        if misfit is not None:
+            return misfit
         if self.families is not None and slots.score.family not in self.families:
             return f"score {type(slots.score).__name__}"
         if self.normalizers is not None and slots.normalizer.name not in self.normalizers:
             return f"normalizer {slots.normalizer.name!r}"
-        if not self.reweights and slots.reweighter is not None:
+        own = self.gaussian and isinstance(slots.reweighter, Gaussian)
+        if not self.reweights and slots.reweighter is not None and not own:
             return f"reweighter {type(slots.reweighter).__name__}"
         if not self.drops_out and slots.dropout:
             return f"dropout={slots.dropout}"
@@ -114,12 +118,29 @@ class Kernel:
             return "a bias that needs a gradient"
         return self._gap_here(work)
 
+    def _misfit(self, work: Work) -> str | None:
+        """Name the layout of the mask that it wants, or does not want."""
+        slots = work.slots
+        if self.tiles and not slots.tileable:
+            return f"reweighter {type(slots.reweighter).__name__}, which needs all keys at once"
+        if self.tiles and work.tiles is None:
+            return "what no mask limits to some keys a query"
+        if not self.tiles and work.tiles is not None:
+            return "a mask that is laid out in tiles"
+        if not self.runs and work.runs is not None:
+            return "a mask that is laid out in runs"
+        return None
+
     def _gap_here(self, work: Work) -> str | None:
         """Name what it cannot do on this device, in this installation, or while being recorded."""
         if self.devices is not None and work.query.device.type not in self.devices:
             return f"tensors on {work.query.device.type}"
         if not self.transforms and transformed():
-            return "what torch.func, forward mode or torch.compile records"
+            return "what torch.func or forward mode differentiates or maps"
+        if not self.compiles and recorded():
+            return "what torch.compile records"
+        if self.runs and work.runs is None:
+            return self.absent or "what no mask limits to a short run of keys a query"
         return self.absent
 
     def loss(self, work: Work) -> str | None:
@@ -159,15 +180,6 @@ class Kernel:
 def _imported(target: str) -> Any:
     module, _, function = target.partition(":")
     return getattr(import_module(module), function)
-
-
-def transformed() -> bool:
-    """Whether an operation is recorded in a way that autograd functions are not."""
-    return (
-        torch.compiler.is_compiling()
-        or torch._C._are_functorch_transforms_active()
-        or torch.autograd.forward_ad._current_level >= 0
-    )
 
 
 def learns(bias: Tensor | Placed) -> bool:

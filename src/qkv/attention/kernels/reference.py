@@ -20,10 +20,7 @@ if TYPE_CHECKING:
 
 def run(work: Work) -> Attended:
     """score, mask and bias, normalise, reweight, read."""
-    score = work.slots.score
-    if work.pairs is None:
-        return finish(work, score(work.query, work.key))
-    return finish(work, score.at(work.query, work.key, work.pairs))
+    return finish(work, work.slots.score(work.query, work.key))
 
 
 def finish(work: Work, energies: Tensor) -> Attended:
@@ -31,12 +28,10 @@ def finish(work: Work, energies: Tensor) -> Attended:
     slots = work.slots
     normalized = normalize(work, energies)
     weights = _replaced(work, normalized.weights, 0.0)
-    mixed = weights
     if slots.reweighter is not None:
-        mixed = _replaced(work, slots.reweighter(weights), 0.0)
-    if slots.dropout:
-        mixed = torch.dropout(mixed, slots.dropout, train=True)
-    context = (mixed @ work.value.to(mixed.dtype)).to(work.value.dtype)
+        weights = _replaced(work, slots.reweighter(weights), 0.0)
+    kept = torch.dropout(weights, slots.dropout, train=True) if slots.dropout else weights
+    context = (kept @ work.value.to(kept.dtype)).to(work.value.dtype)
     return Attended(
         _replaced(work, context, 0.0),
         weights.to(work.query.dtype) if work.need == "weights" else None,

@@ -12,7 +12,6 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from qkv.attention.kernels.kernel import transformed
 from qkv.attention.kernels.reference import beside
 from qkv.attention.kernels.tiled import available, fused
 from qkv.attention.kernels.twice import differentiable_twice
@@ -59,18 +58,23 @@ def run(work: Work) -> Attended:
 def _told(given: tuple[Tensor, ...]) -> bool:
     """Whether torch's own operator may tell the log-normaliser: a CPU, and nothing recorded."""
     plain = all(t.device.type == "cpu" and t.stride(-1) == 1 for t in given)
-    recorded = torch.is_grad_enabled() and any(t.requires_grad for t in given)
-    open_ = torch.is_autocast_enabled("cpu") or transformed()
-    return plain and not recorded and not open_ and available()
+    kept = torch.is_grad_enabled() and any(t.requires_grad for t in given)
+    open_ = torch.is_autocast_enabled("cpu") or recorded()
+    return plain and not kept and not open_ and available()
 
 
 def with_lost_rows(query: Tensor, context: Tensor) -> Tensor:
     """A query that is not finite has no context: torch's CPU kernel gives it zeros, not NaN."""
-    if recorded():
-        return context.masked_fill(~query.isfinite().all(-1, keepdim=True), math.nan)
-    if query.device.type != "cpu" or math.isfinite(query.detach().sum()):
+    if not recorded() and loses_none(query):
         return context
     return context.masked_fill(~query.isfinite().all(-1, keepdim=True), math.nan)
+
+
+def loses_none(query: Tensor) -> bool:
+    """Whether all are finite, at a glance; after a large product each line here is read anew."""
+    if not query.is_cpu:
+        return True
+    return math.isfinite((query.detach() if query.requires_grad else query).sum().item())
 
 
 def _mask(work: Work) -> Tensor | None:

@@ -15,12 +15,13 @@ from torch import Tensor
 
 from qkv.attention.biases.position_bias import Placed
 from qkv.attention.kernels.banded import Strip, banded
-from qkv.attention.kernels.kernel import learns, transformed
+from qkv.attention.kernels.kernel import learns
 from qkv.attention.kernels.reference import beside
 from qkv.attention.kernels.sdpa import with_lost_rows
 from qkv.attention.kernels.tiled import SharedTiles, available, tiled
 from qkv.attention.masks.pairs import first_real, tile_axis
 from qkv.attention.masks.visible import Visible, visible
+from qkv.attention.recorded import recorded, transformed
 from qkv.attention.result import Attended
 from qkv.attention.reweighters.reweighter import Positional
 from qkv.attention.scores.score import DotScore
@@ -71,7 +72,8 @@ def _striding(work: Work) -> bool:
     plain = slots.fusable and slots.bias is None and len(work.leading) == 2
     here = work.query.device.type == "cpu" and not torch.is_autocast_enabled("cpu")
     fits = width == work.value.shape[-1]
-    return plain and here and fits and not transformed() and available()
+    open_ = transformed() or recorded()
+    return plain and here and fits and not open_ and available()
 
 
 def _banded(work: Work, band: Band) -> Attended:
@@ -87,8 +89,8 @@ def _banded(work: Work, band: Band) -> Attended:
     strip = Strip(band, query.shape[-2], score.scale(key.shape[-1]))
     context, logs = banded(query, key, value, strip)
     context = with_lost_rows(query, context)
-    recorded = torch.is_grad_enabled() and (query.requires_grad or key.requires_grad)
-    if work.need == "stats" and not recorded:
+    kept = torch.is_grad_enabled() and (query.requires_grad or key.requires_grad)
+    if work.need == "stats" and not kept:
         return Attended(context, log_normalizer=logs)
     if work.need == "context":
         return Attended(context)
@@ -199,7 +201,7 @@ def _few_at_a_time(work: Work, tile: Tile) -> bool:
         and all(size == 1 for n, size in enumerate(columns[:-2]) if n != 1)
     )
     here = work.query.device.type == "cpu" and not torch.is_autocast_enabled("cpu")
-    return plain and fits and here and available()
+    return plain and fits and here and not transformed() and available()
 
 
 def _tiled(work: Work, slots: Slots, tile: Tile, seen: Visible | None) -> Tensor:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 from torch import nn
 
 from qkv.attention.linear.functional import CHUNK, checked, filled, linear_attend
-from qkv.attention.linear.prepared import attend, prepare
+from qkv.attention.linear.prepared import attend, continued, prepare
 from qkv.attention.masks.visible import drawn
 from qkv.attention.weights_of import WeightsOf
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from qkv.attention.linear.features.feature_map import FeatureMap
     from qkv.attention.linear.prepared import PreparedLinear
+    from qkv.attention.linear.state import LinearState
     from qkv.attention.masks.mask import Mask
     from qkv.attention.masks.visible import Visible
     from qkv.attention.prepared import Prepared
@@ -80,6 +81,22 @@ class LinearAttention(nn.Module):
     ) -> Attended:
         """Ask some queries: one decoder step, or a beam's hypotheses side by side."""
         return attend(query, prepared, need, self.chunk)
+
+    def recur(
+        self,
+        query: Float[Tensor, "batch *heads new dim"],
+        key: Float[Tensor, "batch *heads new dim"],
+        value: Float[Tensor, "batch *heads new value_dim"],
+        state: LinearState,
+    ) -> tuple[Attended, LinearState]:
+        """Let each query read the keys up to its own and all that are summed, and sum these too.
+
+        One query costs the same however many keys there have been.
+        """
+        after = state.append(key, value)
+        if query.shape[-2] == 1:
+            return after.read(query), after
+        return continued(query, key, value, state, self.chunk), after
 
     def see(self, mask: Mask, sizes: tuple[int, int, int], device: torch.device) -> Visible | None:
         """Draw a mask for queries, keys and leading dimensions: what it hides is emptied."""

@@ -116,6 +116,16 @@ def attend(
     return out._replace(weights=weights.expand(*leading, *weights.shape[-2:]))
 
 
+def continued(
+    query: Tensor, key: Tensor, value: Tensor, state: LinearState, chunk: int
+) -> Attended:
+    """Queries that each read what is summed, and the keys up to their own."""
+    with full_precision(query):
+        mapped, value = mapped_pairs(state.features, key, value, Rule())
+        asked = state.features(at_least_float32(query))
+        return divided(*causal(state, asked, mapped, value, 0, chunk), query.dtype, "context")
+
+
 def _mixed(query: Mapped, prepared: PreparedLinear, chunk: int) -> tuple[Tensor, Tensor]:
     """Numerators and denominators side by side, and the log of their scale."""
     state, rule = prepared.state, prepared.rule
@@ -135,6 +145,7 @@ def _weights(query: Mapped, prepared: PreparedLinear) -> Tensor:
 
 def _check_query(state: LinearState, query: Tensor) -> None:
     check_inputs(query, query, query)
+    state.check_draw()
     check_dim(state.features, query)
     width = state.features.width(query.shape[-1])
     if width != state.sums.shape[-2]:

@@ -36,6 +36,7 @@ class LinearState:
 
     sums: sum_j phi(k_j) [v_j, 1]^T exp(-log_scale): the last column is the denominator's.
     log_scale: the largest of the keys' scales; the dtype's lowest number before the first key.
+    draw: which draw of the features the sums are of.
 
         state = LinearState.empty(features, key_dim=16, value_dim=16)
         state = state.append(key, value)      # [..., 1, dim] a step, or a whole prompt
@@ -45,6 +46,7 @@ class LinearState:
     features: FeatureMap
     sums: Float[Tensor, "*batch width value_dim+1"]
     log_scale: Float[Tensor, "*batch 1 1"]
+    draw: int = 0
 
     @staticmethod
     def empty(
@@ -65,7 +67,7 @@ class LinearState:
             *leading, features.width(key_dim), value_dim + 1, dtype=dtype, device=device
         )
         nothing = torch.full((*leading, 1, 1), torch.finfo(dtype).min, dtype=dtype, device=device)
-        return LinearState(features, sums, nothing)
+        return LinearState(features, sums, nothing, features.draw)
 
     def append(
         self,
@@ -137,10 +139,24 @@ class LinearState:
 
     @staticmethod
     def from_state_dict(features: FeatureMap, tensors: Mapping[str, Tensor]) -> LinearState:
-        """The state that state_dict() wrote, to go on from."""
-        return LinearState(features, tensors["sums"], tensors["log_scale"])
+        """The state that state_dict() wrote, to go on from with the features as they are saved."""
+        return LinearState(features, tensors["sums"], tensors["log_scale"], features.draw)
+
+    def check_draw(self) -> None:
+        """Refuse to mix sums of old features with new ones.
+
+        Raises:
+            ValueError: the features were drawn anew since this state was made.
+        """
+        if self.draw != self.features.draw:
+            raise ValueError(
+                f"the {type(self.features).__name__} features were drawn anew (draw "
+                f"{self.features.draw}) since these keys were mapped (draw {self.draw}), so the "
+                "sums mean nothing to new queries: make a new state, or prepare the keys again"
+            )
 
     def _check(self, rows: Tensor, value: Tensor | None) -> None:
+        self.check_draw()
         check_dim(self.features, rows)
         if torch.promote_types(rows.dtype, torch.float32) != self.sums.dtype:
             raise ValueError(

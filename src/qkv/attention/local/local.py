@@ -5,8 +5,10 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, NamedTuple, Self
 
+import torch
 from torch import nn
 
+from qkv.attention.masks.mask import align
 from qkv.attention.masks.pattern import positive
 
 if TYPE_CHECKING:
@@ -22,6 +24,32 @@ class Placement(NamedTuple):
 
     mask: Mask
     reweighter: Reweighter | None
+
+
+class Extent(NamedTuple):
+    """Which keys each batch item has: `length` of them (S in the paper) from `first` on.
+
+    Each of as many dimensions as the query's leading ones, or none.
+    """
+
+    first: Int[Tensor, "*batch"]
+    length: Int[Tensor, "*batch"]
+
+
+def extent(
+    mask: Mask | None, keys: int, query: Float[Tensor, "*batch queries query_dim"]
+) -> Extent:
+    """Find the first and the last key that the mask lets somebody meet: padding has no place.
+
+    Hidden keys between them count, as every key stands where it stands.
+    """
+    if mask is None:
+        return Extent(*torch.tensor([0, keys], device=query.device))
+    met = align(mask.reachable(keys, query.device), query.dim() - 2, core=1)
+    places = torch.arange(keys, device=query.device)
+    end = (places + 1).masked_fill(~met, 0).amax(-1)
+    first = places.masked_fill(~met, keys).amin(-1).minimum(end)
+    return Extent(first, end - first)
 
 
 class Local(nn.Module, ABC):
@@ -46,10 +74,9 @@ class Local(nn.Module, ABC):
         self,
         query: Float[Tensor, "*batch queries query_dim"],
         positions: Int[Tensor, " queries"],
-        lengths: Int[Tensor, "*batch"],
+        visible: Extent,
     ) -> Placement:
         """Place the windows.
 
-        positions: where each query stands in its own sequence. lengths: keys of each batch item,
-        of as many dimensions as the query's leading ones, or none.
+        positions: where each query stands in its own sequence. visible: the keys of each item.
         """

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from jaxtyping import Float, Int
     from torch import Tensor
 
+    from qkv.attention.local.local import Extent
+
 
 class LocalM(Local):
     """Source and target go side by side; no parameters."""
@@ -34,7 +36,7 @@ class LocalM(Local):
         self,
         query: Float[Tensor, "*batch queries query_dim"],
         positions: Int[Tensor, " queries"],
-        lengths: Int[Tensor, "*batch"],
+        visible: Extent,
     ) -> Placement:
         """A window around each query's own position."""
         return Placement(self.around(positions), None)

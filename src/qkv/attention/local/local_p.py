@@ -5,11 +5,12 @@
 
 over the keys s in [p_t - D, p_t + D]. Not renormalised after the Gaussian, as in the paper.
 Cost: T*(2 D + 1) pairs, however many keys there are, and hidden*query_dim a query for p_t.
-Differs from the paper: keys count from 0.
+Differs from the paper: keys count from 0, the first one that is no padding.
 """
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Self
 
 import torch
@@ -17,12 +18,15 @@ from torch import nn
 
 from qkv.attention.local.local import Local, Placement
 from qkv.attention.masks.mask import Mask
+from qkv.attention.recorded import recorded, transformed
 from qkv.attention.reweighters.gaussian import Gaussian
 from qkv.attention.scores.score import at_least_float32
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Int
     from torch import Tensor
+
+    from qkv.attention.local.local import Extent
 
 
 class LocalP(Local):
@@ -47,21 +51,23 @@ class LocalP(Local):
         self,
         query: Float[Tensor, "*batch queries query_dim"],
         positions: Int[Tensor, " queries"],
-        lengths: Int[Tensor, "*batch"],
+        visible: Extent,
     ) -> Placement:
         """A window around the position that each query points at, and a Gaussian on it."""
-        predicted = self.positions(query, lengths)
+        predicted = self.positions(query, visible.length) + visible.first.unsqueeze(-1)
         return Placement(Mask.around(predicted, self.window), Gaussian(predicted, self.window / 2))
 
     def positions(
         self, query: Float[Tensor, "*batch queries query_dim"], lengths: Int[Tensor, "*batch"]
     ) -> Float[Tensor, "*batch queries"]:
-        """Return p_t, in [0, S], in float32 at least: half precision has no such numbers.
+        """Return p_t, counted from the first key, in [0, S].
 
-        A query that is not finite points into the middle: what it reads is lost anyway, and where
-        it is masked it must not reach W_p's gradient.
+        In float32 at least: half precision has no such numbers. A query that is not finite points
+        into the middle: what it reads is lost anyway, and where it is masked it must not reach
+        W_p's gradient.
         """
-        lost = ~query.isfinite().all(-1, keepdim=True)
-        hidden = torch.tanh(self.project_query(query.masked_fill(lost, 0)))
-        share = torch.sigmoid((at_least_float32(hidden) * at_least_float32(self.v)).sum(-1))
+        if recorded() or transformed() or not math.isfinite(query.detach().sum()):
+            query = query.masked_fill(~query.isfinite().all(-1, keepdim=True), 0)
+        hidden = torch.tanh(self.project_query(query))
+        share = torch.sigmoid(at_least_float32(hidden) @ at_least_float32(self.v))
         return share * lengths.unsqueeze(-1).to(share.dtype)

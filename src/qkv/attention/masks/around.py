@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from qkv.attention.masks.mask import Mask
+from qkv.attention.masks.mask import Mask, align
 from qkv.attention.masks.pattern import positive
+from qkv.attention.masks.runs import Runs
 
 if TYPE_CHECKING:
     from jaxtyping import Bool, Float, Int
@@ -68,14 +69,20 @@ class Around(Mask):
         Raises:
             ValueError: the positions are for another number of queries.
         """
-        positions = self._of(queries)
-        key = torch.arange(keys, device=positions.device, dtype=positions.dtype)
-        return (key - positions.unsqueeze(-1)).abs() <= self.width
+        low, high = (side.unsqueeze(-1) for side in self._ends(queries))
+        key = torch.arange(keys, device=low.device)
+        return (key >= low) & (key <= high)
 
     def pairs(self, pairs: Pairs) -> Bool[Tensor, "*tile rows columns"]:
         """Whether the key is near the query's position."""
-        positions = pairs.of_queries(self._of(pairs.queries))
-        return (pairs.key - positions).abs() <= self.width
+        low, high = (pairs.of_queries(side) for side in self._ends(pairs.queries))
+        return (pairs.key >= low) & (pairs.key <= high)
+
+    def runs(self, queries: int, keys: int, leading: int, device: torch.device) -> Runs | None:
+        """The keys between the ends."""
+        low, high = (align(side, leading, core=1) for side in self._ends(queries))
+        first, stop = low.clamp(0, keys).long(), (high + 1).clamp_(0, keys).long()
+        return Runs(first, stop, min(keys, 2 * self.width + 1), keys)
 
     def reach(self, blocks: Blocks) -> Reach | None:
         """From the leftmost window of a block to the rightmost, and a key more for rounding."""
@@ -103,6 +110,13 @@ class Around(Mask):
     def size(self) -> tuple[int | None, int | None]:
         """As many queries as there are positions; any number of keys."""
         return self.positions.shape[-1], None
+
+    def _ends(
+        self, queries: int
+    ) -> tuple[Float[Tensor, "*batch queries"], Float[Tensor, "*batch queries"]]:
+        """The first and the last key of each window, perhaps beyond all keys."""
+        positions = self._of(queries)
+        return torch.ceil(positions - self.width), torch.floor(positions + self.width)
 
     def _of(self, queries: int) -> Float[Tensor, "*batch queries"]:
         if self.positions.shape[-1] not in (1, queries):

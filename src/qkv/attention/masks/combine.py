@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from qkv.attention.masks.band import Band
     from qkv.attention.masks.pairs import Pairs
     from qkv.attention.masks.reach import Blocks, Reach
+    from qkv.attention.masks.runs import Runs
 
 
 @dataclass(frozen=True)
@@ -79,6 +80,12 @@ class And(_Pair):
     def band(self, queries: int, keys: int) -> Band | None:
         """The pairs of both bands."""
         left, right = self.left.band(queries, keys), self.right.band(queries, keys)
+        return None if left is None or right is None else left.meet(right)
+
+    def runs(self, queries: int, keys: int, leading: int, device: torch.device) -> Runs | None:
+        """What both runs share."""
+        left = self.left.runs(queries, keys, leading, device)
+        right = None if left is None else self.right.runs(queries, keys, leading, device)
         return None if left is None or right is None else left.meet(right)
 
     def triangular(self, queries: int, keys: int) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import textwrap
 from html import escape
 from typing import TYPE_CHECKING
 
@@ -13,6 +15,8 @@ if TYPE_CHECKING:
 _MAY, _MAY_NOT = "■", "·"
 _DEFAULT, _LARGEST, _ITEMS = 8, 48, 3
 _CELL, _GAP, _TITLE = 10, 2, 22
+_FONT, _LINE, _LINES = 12, 15, 6
+_LETTER, _WIDEST = 0.68 * _FONT, 420  # the mean letter of a wide sans-serif font; of a drawing
 
 
 def draw(mask: Mask, queries: int | None = None, keys: int | None = None) -> str:
@@ -33,20 +37,30 @@ def draw(mask: Mask, queries: int | None = None, keys: int | None = None) -> str
 
 
 def svg(mask: Mask, queries: int | None = None, keys: int | None = None) -> str:
-    """One square for a pair that may meet, all of them; the items of a batch under one another."""
+    """One square for a pair that may meet, all of them; the items of a batch under one another.
+
+    A long name is folded, and shortened where it is very long; the whole is in <title>.
+    """
     items, title = _drawn(mask, queries, keys)
     rows, columns = items.shape[1:]
     step = _CELL + _GAP
-    tall, wide = (rows + 1) * step, columns * step
-    height = _TITLE + len(items) * tall
+    name = repr(mask)
+    wide = max(columns * step, min(math.ceil(len(name) * _LETTER), _WIDEST))
+    lines = textwrap.wrap(
+        name, int(wide / _LETTER), max_lines=_LINES, placeholder=" …", break_on_hyphens=False
+    )
+    above, tall = _LINE * len(lines) + _TITLE - _LINE, (rows + 1) * step
     squares = "".join(
-        f"M{j * step} {_TITLE + b * tall + i * step}h{_CELL}v{_CELL}h-{_CELL}z"
+        f"M{j * step} {above + b * tall + i * step}h{_CELL}v{_CELL}h-{_CELL}z"
         for b, i, j in items.nonzero().tolist()
     )
+    heading = "".join(
+        f'<tspan x="0" y="{14 + _LINE * n}">{escape(line)}</tspan>' for n, line in enumerate(lines)
+    )
     return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{wide}" height="{height}" role="img">'
-        f"<title>{escape(title)}</title>"
-        f'<text y="14" font-family="sans-serif" font-size="12">{escape(repr(mask))}</text>'
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{wide}" '
+        f'height="{above + len(items) * tall}" role="img"><title>{escape(title)}</title>'
+        f'<text font-family="sans-serif" font-size="{_FONT}">{heading}</text>'
         f'<path d="{squares}" fill="#1f5a96"/></svg>\n'
     )
 

@@ -16,7 +16,8 @@ import torch
 from torch import Tensor
 
 from qkv.attention.masks.band import Band
-from qkv.attention.masks.mask import Mask
+from qkv.attention.masks.mask import Mask, align
+from qkv.attention.masks.runs import Runs
 from qkv.attention.recorded import recorded
 
 if TYPE_CHECKING:
@@ -64,6 +65,11 @@ class Lengths(Mask):
         """Everything before the end."""
         ends = tuple(min(n, keys) for n in self.n.tolist())
         return Band(queries - 1, keys - 1, ends) if ends else None
+
+    def runs(self, queries: int, keys: int, leading: int, device: torch.device) -> Runs | None:
+        """Everything before the end."""
+        stop = align(self.n.to(device).clamp(max=keys).unsqueeze(-1), leading, core=1)
+        return Runs(torch.zeros_like(stop), stop, keys, keys)
 
     @property
     def same_for_every_query(self) -> bool:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from qkv.attention.masks.band import Band
     from qkv.attention.masks.pairs import Pairs
     from qkv.attention.masks.reach import Blocks, Reach
+    from qkv.attention.masks.runs import Runs
 
 
 class Mask(ABC):
@@ -167,6 +168,13 @@ class Mask(ABC):
 
     def band(self, queries: int, keys: int) -> Band | None:
         """Say which band of pairs this is; None where it is none that is known undrawn."""
+        return None
+
+    def runs(self, queries: int, keys: int, leading: int, device: torch.device) -> Runs | None:
+        """Say which run of keys each query meets; None where it is none that is known undrawn.
+
+        leading: dimensions of batch and heads.
+        """
         return None
 
     def dense(

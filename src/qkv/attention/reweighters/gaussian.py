@@ -20,6 +20,8 @@ from torch import Tensor
 from qkv.attention.masks.mask import align
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from jaxtyping import Float
 
     from qkv.attention.masks.pairs import Pairs
@@ -56,12 +58,7 @@ class Gaussian:
         Raises:
             ValueError: the positions are for other queries.
         """
-        if self.positions.dim() >= weights.dim():
-            raise self._misfit(weights)
-        positions = align(self.positions, weights.dim() - 2, core=1).to(weights.dtype)
-        pairs = zip(reversed(positions.shape), reversed(weights.shape[:-1]), strict=False)
-        if any(size not in (1, wanted) for size, wanted in pairs):
-            raise self._misfit(weights)
+        positions = self.of_rows(weights.shape[:-1], weights.dtype)
         keys = torch.arange(weights.shape[-1], device=weights.device, dtype=weights.dtype)
         return weights * self._closeness(keys - positions.unsqueeze(-1))
 
@@ -82,11 +79,21 @@ class Gaussian:
         closeness = self._closeness(pairs.key - pairs.of_queries(self.positions))
         return lambda weights: weights * closeness.to(weights.dtype)
 
+    def of_rows(self, shape: Sequence[int], dtype: torch.dtype) -> Float[Tensor, "*batch queries"]:
+        """Return the positions for queries of this shape, [*batch, queries]; sizes may be 1.
+
+        Raises:
+            ValueError: the positions are for other queries.
+        """
+        if self.positions.dim() <= len(shape):
+            positions = align(self.positions, len(shape) - 1, core=1).to(dtype)
+            pairs = zip(reversed(positions.shape), reversed(shape), strict=False)
+            if all(size in (1, wanted) for size, wanted in pairs):
+                return positions
+        raise ValueError(
+            f"Gaussian's positions {list(self.positions.shape)} do not fit {list(shape)} queries: "
+            "they are [batch, queries] or [batch, heads, queries]"
+        )
+
     def _closeness(self, apart: Tensor) -> Tensor:
         return torch.exp(-apart.square() / (2 * self.sigma**2))
-
-    def _misfit(self, weights: Tensor) -> ValueError:
-        return ValueError(
-            f"Gaussian's positions {list(self.positions.shape)} do not fit weights "
-            f"{list(weights.shape)}: they are [batch, queries] or [batch, heads, queries]"
-        )

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from qkv.attention.masks.mask import align
+from qkv.attention.recorded import recorded, transformed
 from qkv.attention.scores.score import DotScore, at_least_float32, same_width
 
 if TYPE_CHECKING:
@@ -101,12 +102,25 @@ class Cosine(DotScore):
 def _unit(vector: Float[Tensor, "*any width"]) -> Float[Tensor, "*any width"]:
     """x / |x|, and 0 for 0, with finite derivatives.
 
-    The largest entry is divided out first, so that no square overflows or vanishes; the result
+    Where a square would overflow or vanish, the largest entry is divided out first; the result
     does not depend on it, so it needs no gradient.
     """
     wide = at_least_float32(vector)
+    if vector.device.type == "cpu" and not (recorded() or transformed()):
+        squares = wide.square().sum(-1, keepdim=True)
+        none = squares == 0
+        if _holds(wide, squares, none):
+            return (wide / squares.masked_fill(none, 1).sqrt()).to(vector.dtype)
     largest = wide.detach().abs().amax(-1, keepdim=True)
     none = largest < torch.finfo(wide.dtype).tiny
     wide = wide / torch.where(none, 1.0, largest)
     squares = wide.square().sum(-1, keepdim=True)
     return (wide / torch.where(none, 1.0, squares).sqrt()).to(vector.dtype)
+
+
+@torch.no_grad()
+def _holds(wide: Tensor, squares: Tensor, none: Tensor) -> bool:
+    """Whether what was lost of the squares is nothing beside their sums."""
+    kind = torch.finfo(wide.dtype)
+    kept = ((squares >= kind.tiny / kind.eps) & (squares <= kind.max)) | none
+    return bool(kept.all()) and not (bool(none.any()) and bool(wide[none.squeeze(-1)].any()))

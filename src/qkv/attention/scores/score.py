@@ -12,8 +12,6 @@ from torch import Tensor, nn
 if TYPE_CHECKING:
     from jaxtyping import Float, Int
 
-    from qkv.attention.masks.pairs import Pairs
-
 
 class Score(nn.Module, ABC):
     """e_ij = score(q_i, k_j). Abstract; it knows nothing of masks, kernels or models.
@@ -21,11 +19,13 @@ class Score(nn.Module, ABC):
     family: which kernels can serve it. A "dot" score promises
         `e = scale * project_query(q) . prepare(k)`  (see DotScore).
     has_parameters: False for those that a bare name is enough to build.
+    prepares: False where prepared keys are the keys as they are, or nothing that was in them.
     query_dim, key_dim: the widths it was built for; None for any.
     """
 
     family: ClassVar[Literal["dot", "additive", "other"]] = "other"
     has_parameters: ClassVar[bool] = True
+    prepares: ClassVar[bool] = True
     query_dim: int | None = None
     key_dim: int | None = None
 
@@ -36,7 +36,12 @@ class Score(nn.Module, ABC):
 
     @abstractmethod
     def prepare(self, key: Float[Tensor, "*batch keys key_dim"]) -> Tensor:
-        """Do once per key what every query shares. Row by row: row j depends on key j alone."""
+        """Do once per key what every query shares: row j depends on key j and on j alone."""
+
+    def prepare_at(self, key: Tensor, positions: Int[Tensor, " keys"]) -> Tensor:
+        """Prepare keys that stand at these positions; to most scores it is no matter where."""
+        prepared: Tensor = self.prepare(key)
+        return prepared
 
     @abstractmethod
     def forward(
@@ -45,11 +50,6 @@ class Score(nn.Module, ABC):
         prepared: Float[Tensor, "*batch keys width"],
     ) -> Float[Tensor, "*batch queries keys"]:
         """Return the energies before mask and normaliser, float32 for half-precision input."""
-
-    def at(self, query: Tensor, prepared: Tensor, pairs: Pairs) -> Tensor:
-        """Return the energies of tiles, whose keys are some of all: most scores ask no more."""
-        energies: Tensor = self(query, prepared)
-        return energies
 
     @abstractmethod
     def pair_cost(self, width: int) -> tuple[int, int]:

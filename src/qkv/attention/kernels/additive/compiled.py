@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import ctypes
 import hashlib
+import logging
 import os
 from functools import cache
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
+from threading import Timer
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -60,6 +62,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 _BITS = {torch.float32: 32, torch.float64: 64}
+PATIENCE = 1.0
+"""Seconds without a word."""
 
 
 @cache
@@ -207,6 +211,9 @@ def loop(name: str, dtype: torch.dtype) -> Any:
 @cache
 def entry(module: str, name: str) -> Any:
     """The compiled function; what it compiles to goes to a cache of ours, nobody else's moves."""
+    soon = Timer(PATIENCE, _tell_why)
+    soon.daemon = True
+    soon.start()
     config: Any = import_module("numba.core.config")
     home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     before = config.CACHE_DIR
@@ -215,8 +222,17 @@ def entry(module: str, name: str) -> Any:
         function = getattr(import_module(module), name)
         compiled = import_module("numba").cfunc("void(int64)", cache=True)(function)
     finally:
+        soon.cancel()
         config.CACHE_DIR = before
     return ctypes.CFUNCTYPE(None, ctypes.c_void_p)(compiled.address)
+
+
+@cache
+def _tell_why() -> None:
+    """Say, once a process, why nothing seems to happen."""
+    logging.getLogger("qkv").warning(
+        "compiling loops for this processor, which takes up to half a minute, once"
+    )
 
 
 @cache

@@ -29,10 +29,12 @@ class FeatureMap(nn.Module, ABC):
     Row by row: phi(x_j) depends on x_j alone, or a later key would change an earlier answer.
     needs_dim: False for those that a bare name is enough to build.
     dim: the width of x it was built for; None for any.
+    draw: which draw of its random numbers this is: sums of another one's features mean nothing.
     """
 
     needs_dim: ClassVar[bool] = True
     dim: int | None = None
+    draw: int = 0
 
     @classmethod
     @abstractmethod

@@ -58,11 +58,13 @@ class PositiveRandom(FeatureMap):
     def redraw(self, generator: Generator | None = None) -> None:
         """Draw new features, from torch's generator unless another is given.
 
-        A `LinearState` and prepared keys hold sums of the old ones: start them anew.
+        A `LinearState` and prepared keys hold sums of the old ones: start them anew. What was made
+        before is refused from here on.
         """
         assert self.dim is not None
         with torch.no_grad():
             self.projection.copy_(_orthogonal(self.count, self.dim, generator))
+        self.draw += 1
 
     def forward(self, x: Float[Tensor, "*batch time dim"]) -> Mapped:
         """Return the features, divided by the largest of the row, which is the scale."""
