@@ -33,10 +33,10 @@ from qkv.attention.kernels.additive.vectors import (
     AS_NEAR,
     EXACT,
     FAR,
+    LEAN,
+    LEAN_SUMS,
     NEAR,
-    OUTER,
     QUADS,
-    SUMS,
     copy,
     cut,
     draw,
@@ -47,15 +47,13 @@ from qkv.attention.kernels.additive.vectors import (
     pointer,
     prepare,
     wide,
-    will_read,
-    will_write,
 )
 
 CHUNKS = BLOCK // ALIGNED
 _KEY = 2 * ALIGNED  # a key's dimensions of a chunk, and the sums of g s^2 to them
 
 
-@njit(**EXACT)
+@njit(**LEAN)
 def _meet_four(g, start, stop, at, asked, to, all_of, keys):
     """Add what four queries and the keys from `start` to `stop` give, in ALIGNED dimensions.
 
@@ -92,7 +90,7 @@ def _meet_four(g, start, stop, at, asked, to, all_of, keys):
     store(all_of, at, every)
 
 
-@njit(**SUMS)
+@njit(**LEAN_SUMS)
 def _meet_one(way, g, asked, to, all_of, keys, most):
     """The same for one query and all keys, one division each."""
     wide()
@@ -109,7 +107,7 @@ def _meet_one(way, g, asked, to, all_of, keys, most):
                 all_of[d] += t
 
 
-@njit(**EXACT)
+@njit(**LEAN)
 def _meet(way, g, at, asked, to, all_of, keys, numbers):
     """One query, the way that `find_centre` found."""
     cap, reach, _, _ = numbers
@@ -122,7 +120,7 @@ def _meet(way, g, at, asked, to, all_of, keys, numbers):
         _meet_one(AS_APART, g, asked, to, all_of, keys, asked.dtype.type(0.5) * reach)
 
 
-@njit(**EXACT)
+@njit(**LEAN)
 def _numbers(rows):
     """Whether four queries are all numbers: what is none would spoil the others'."""
     wide()
@@ -133,7 +131,7 @@ def _numbers(rows):
     return one - one == rows.dtype.type(0)
 
 
-@njit(**SUMS)
+@njit(**LEAN_SUMS)
 def _gather(given, i, some, count, g, to_keys, sums):
     """Take the energies' gradients of some queries from `i` on, and add them to each key's.
 
@@ -164,7 +162,7 @@ def _gather(given, i, some, count, g, to_keys, sums):
     return empty > padded - count
 
 
-@njit(**EXACT)
+@njit(**LEAN)
 def _runs(g, count, empty, chunks, asked, to, all_of, keys):
     """Four queries and all keys that get something of them, as many in a row as there are."""
     zero = g.dtype.type(0)
@@ -182,7 +180,7 @@ def _runs(g, count, empty, chunks, asked, to, all_of, keys):
         start = stop + 1  # the one between gets nothing
 
 
-@njit(**EXACT)
+@njit(**LEAN)
 def _write(v, whole, sums, at, target, to, width):
     """v (whole - 4 sums): a query's gradient, or a key's; the sums from `at` on go to `to`."""
     full = width // ALIGNED * ALIGNED
@@ -193,7 +191,7 @@ def _write(v, whole, sums, at, target, to, width):
         target[to + d] = v[d] * (whole - v.dtype.type(4) * sums[at + d])
 
 
-@njit(**EXACT)
+@njit(**LEAN)
 def _some_gradients(  # noqa: PLR0913 - compiled
     a, i, given, v, start, way, numbers, parts, to_a
 ):
@@ -219,7 +217,7 @@ def _some_gradients(  # noqa: PLR0913 - compiled
         _write(v, sums[r], to, r * BLOCK, to_a, (i + r) * a.shape[1] + start, width)
 
 
-@njit(**EXACT)
+@njit(**LEAN)
 def _find_way(a, at, width, numbers, rest, ends):
     """Centre these dimensions; QUADS if (1 + exp(2 top))^4 is within the cap's square."""
     way, tops, stop = APART, rest[2, :width], at + width
@@ -233,7 +231,7 @@ def _find_way(a, at, width, numbers, rest, ends):
     return way
 
 
-@njit(**EXACT)
+@njit(**LEAN)
 def _block(a, b, g, v, start, first, numbers, parts, to_a, to_b):  # noqa: PLR0913 - compiled
     """Fill a block of the gradients of a and b, and the sums of g s; `first` is the unit's."""
     wide()
@@ -258,7 +256,7 @@ def _block(a, b, g, v, start, first, numbers, parts, to_a, to_b):  # noqa: PLR09
             _write(v[c:stop], to_keys[j], sums, at, to_b, to, stop - c)
 
 
-@njit(**OUTER)
+@njit(**EXACT)
 def gradients(  # noqa: PLR0913 - compiled
     t, task, numbers, a, b, g, v, to_a, to_b, to_v, scratch
 ):
@@ -277,14 +275,10 @@ def gradients(  # noqa: PLR0913 - compiled
     to_keys, sums = scratch[at : at + padded], scratch[at + padded : at + padded + 4]
     keys = keys.reshape(CHUNKS, count, _KEY)
     parts = keys, asked, to, all_of, rows, to_keys, sums, ends, rest
-    ahead = draw(pointer(task, np.int64(0)))
-    while ahead < t[UNITS]:
-        unit, ahead = ahead, draw(pointer(task, np.int64(0)))
-        if spans == 1 and ahead < t[UNITS]:
-            will_read(a[ahead])
-            will_read(b[ahead])
-            will_write(to_a[ahead])
-            will_write(to_b[ahead])
+    while True:
+        unit = draw(pointer(task, np.int64(0)))
+        if unit >= t[UNITS]:
+            return
         n, first = unit // spans, unit % spans * span
         last = min(first + span, hidden)
         flat_a, flat_b = to_a[n].reshape(to_a[n].size), to_b[n].reshape(to_b[n].size)

@@ -14,9 +14,7 @@ import math
 
 import numpy as np
 import torch
-from llvmlite import ir
 from numba import njit, types
-from numba.core.cgutils import get_or_insert_function
 from numba.extending import intrinsic, overload
 
 from qkv.attention.kernels.additive.lanes import (
@@ -38,13 +36,13 @@ from qkv.attention.kernels.additive.task import ALIGNED
 # loops call loops. References to arrays are not counted: that costs as much as a short row does.
 _BARE = {"nogil": True, "no_cpython_wrapper": True, "no_cfunc_wrapper": True, "_nrt": False}
 _BARE |= {"error_model": "numpy"}
-SUMS = _BARE | {"fastmath": {"contract", "reassoc"}}
-EXACT = _BARE | {"fastmath": {"contract"}}
+LEAN_SUMS = _BARE | {"fastmath": {"contract", "reassoc"}}
+LEAN = _BARE | {"fastmath": {"contract"}}
 ESTIMATE = _BARE | {"fastmath": {"contract", "arcp", "ninf"}}
 """A vector of float32 is divided by estimating the reciprocal, to 12 bits or more, and one step of
 Newton's: within two roundings, in a third of the time. What is divided by must be finite."""
-OUTER = EXACT | {"_nrt": True}
-"""For what makes arrays of memory: that needs counted references."""
+SUMS, EXACT = LEAN_SUMS | {"_nrt": True}, LEAN | {"_nrt": True}
+"""For what makes arrays of memory, too: that needs counted references."""
 
 NUMBERS_32, NUMBERS_64 = (  # cap, reach, saturation, and the x whose exp(2x) is the cap
     tuple(kind(n) for n in (limits.cap, limits.reach, limits.saturation, math.log(limits.cap) / 2))
@@ -98,47 +96,11 @@ def draw(context, counter):
     return types.int64(types.CPointer(types.int64)), generate
 
 
-def _asking(write):
-    @intrinsic
-    def ask(context, address):
-        def generate(context, builder, signature, arguments):
-            byte, whole = ir.IntType(8).as_pointer(), ir.IntType(32)
-            taken = ir.FunctionType(ir.VoidType(), [byte, whole, whole, whole])
-            function = get_or_insert_function(builder.module, taken, "llvm.prefetch.p0")
-            place = builder.inttoptr(arguments[0], byte)
-            builder.call(function, [place, whole(write), whole(2), whole(1)])
-            return context.get_dummy_value()
-
-        return types.none(types.int64), generate
-
-    return ask
-
-
-_ask_to_read, _ask_to_write = _asking(0), _asking(1)
-_LINE, _MOST = 64, 2**16  # bytes: of a line, and what may push something else out of the cache
-
-
-@njit(**EXACT)
-def will_read(rows):
-    """Ask for the memory of an array that is read soon: items come faster than a cache learns."""
-    first = np.int64(rows.ctypes.data)
-    for at in range(first, first + min(rows.size * rows.itemsize, _MOST), _LINE):
-        _ask_to_read(at)
-
-
-@njit(**EXACT)
-def will_write(rows):
-    """Ask for the memory of an array that is written soon."""
-    first = np.int64(rows.ctypes.data)
-    for at in range(first, first + min(rows.size * rows.itemsize, _MOST), _LINE):
-        _ask_to_write(at)
-
-
 def exp_twice(x):
     """exp(2x), for |x| within `reach`; not a number stays so."""
 
 
-@njit(**EXACT)
+@njit(**LEAN)
 def _exp_twice_32(x):
     """2^n e^f with n whole and |f| <= ln(2) / 2: Taylor to f^7 leaves less than rounding does."""
     y = x + x
@@ -156,7 +118,7 @@ def _exp_twice_32(x):
     return p * power.view(np.float32)
 
 
-@njit(**EXACT)
+@njit(**LEAN)
 def _exp_twice_of_vector(x):
     """The same of a vector."""
     y = x + x
@@ -196,7 +158,7 @@ def _inverse(x):
     return lambda x: 1.0 / x
 
 
-@njit(**EXACT)
+@njit(**LEAN)
 def within(x, limit):
     """Bring x to [-limit, limit]; not a number stays so."""
     x = limit if x > limit else x
@@ -222,7 +184,7 @@ def _pair(way, a, b, one, most):
     return lambda way, a, b, one, most: one + exp_twice(within(a + b, most))
 
 
-@njit(**EXACT)
+@njit(**LEAN)
 def copy(source, target):
     """Fill a row."""
     for n in range(target.shape[0]):
@@ -231,17 +193,17 @@ def copy(source, target):
 
 # Slices are taken of whole rows, one row at a time: the compiler then knows that a row's numbers
 # stand one after another.
-@njit(**EXACT)
+@njit(**LEAN)
 def _lower(x, y):
     return x if x < y else y
 
 
-@njit(**EXACT)
+@njit(**LEAN)
 def _higher(x, y):
     return x if x > y else y
 
 
-@njit(**EXACT)
+@njit(**LEAN)
 def ends_of(rows, start, low, high):
     """The lowest and highest number of each column from `start` on; four rows at a time."""
     wide()
@@ -257,7 +219,7 @@ def ends_of(rows, start, low, high):
             high[d] = _higher(_higher(w[d], x[d]), _higher(_higher(y[d], z[d]), high[d]))
 
 
-@njit(**EXACT)
+@njit(**LEAN)
 def find_centre(ends, numbers, centre, limits, tops):
     """Find, for each dimension, what to add to a and take from b; say which way is open.
 
@@ -284,7 +246,7 @@ def find_centre(ends, numbers, centre, limits, tops):
     return APART if beyond else FAR if above else NEAR
 
 
-@njit(**EXACT)
+@njit(**LEAN)
 def prepare(rows, first, some, start, sign, way, centre, limits, out):  # noqa: PLR0913
     """out = exp(2 (row + sign centre)), or the row as it is, of some rows, from `start` on."""
     wide()
@@ -304,13 +266,13 @@ def prepare(rows, first, some, start, sign, way, centre, limits, out):  # noqa: 
             out[j, d] = exp_twice(within(x, limits[d]))
 
 
-@njit(**OUTER)
+@njit(**EXACT)
 def cut(scratch, at, rows, width):
     """Rows of this width from the scratch memory, and where the rest of it begins."""
     return scratch[at : at + rows * width].reshape(rows, width), at + rows * width
 
 
-@njit(**EXACT)
+@njit(**LEAN)
 def _store_four(out, to, x0, x1, x2, x3):
     store(out, to, x0)
     store(out, to + ALIGNED, x1)
@@ -318,7 +280,7 @@ def _store_four(out, to, x0, x1, x2, x3):
     store(out, to + 3 * ALIGNED, x3)
 
 
-@njit(**EXACT)
+@njit(**LEAN)
 def _mix_wide(weights, at, steps, rows, d, out, to, some):
     """Four vectors from dimension d on, as `mix` does."""
     wide()
@@ -347,7 +309,7 @@ def _mix_wide(weights, at, steps, rows, d, out, to, some):
         _store_four(out, to + 3 * step, d0, d1, d2, d3)
 
 
-@njit(**EXACT)
+@njit(**LEAN)
 def _mix_narrow(weights, at, steps, rows, d, out, to, some):
     """One vector from dimension d on."""
     wide()
@@ -368,7 +330,7 @@ def _mix_narrow(weights, at, steps, rows, d, out, to, some):
         store(out, to + 3 * step, d0)
 
 
-@njit(**SUMS)
+@njit(**LEAN_SUMS)
 def mix(weights, at, steps, rows, out, to, some):
     """out[to + r width + d] = sum_n weights[at + r by_row + n by_term] rows[n, d], for r < some.
 

@@ -48,8 +48,8 @@ from qkv.attention.kernels.additive.task import (
 )
 from qkv.attention.kernels.additive.vectors import (
     EXACT,
-    OUTER,
-    SUMS,
+    LEAN,
+    LEAN_SUMS,
     copy,
     cut,
     draw,
@@ -57,12 +57,10 @@ from qkv.attention.kernels.additive.vectors import (
     mix,
     pointer,
     wide,
-    will_read,
-    will_write,
 )
 
 
-@njit(**EXACT)
+@njit(**LEAN)
 def forbid(row, masked, mask, at, step, count):
     """Put -inf where a pair may not meet, and where there is no key."""
     lowest = row.dtype.type(-math.inf)
@@ -73,7 +71,7 @@ def forbid(row, masked, mask, at, step, count):
         row[j] = lowest
 
 
-@njit(**EXACT)
+@njit(**LEAN)
 def softmax(row, reach):
     """Energies become weights, 0 where they are -inf; return the highest, and the sum beside it.
 
@@ -104,7 +102,7 @@ def softmax(row, reach):
     return highest, whole
 
 
-@njit(**OUTER)
+@njit(**EXACT)
 def attend(  # noqa: PLR0913 - compiled
     t, task, numbers, a, b, given, value, weights, logs, context, scratch
 ):
@@ -118,14 +116,10 @@ def attend(  # noqa: PLR0913 - compiled
     padded = row.shape[1]
     flat = row.reshape(TOGETHER * padded)
     found = weigh(given, side[0], side[1], numbers[0])
-    ahead = draw(pointer(task, np.int64(0)))
-    while ahead < t[UNITS]:
-        unit, ahead = ahead, draw(pointer(task, np.int64(0)))
-        if chunks == 1 and ahead < t[UNITS]:
-            will_read(a[ahead])
-            will_read(b[ahead])
-            will_read(value[ahead])
-            will_write(context[ahead])
+    while True:
+        unit = draw(pointer(task, np.int64(0)))
+        if unit >= t[UNITS]:
+            return
         n, start = unit // chunks, unit % chunks * ROWS
         stop, out = min(start + ROWS, queries), context[n].reshape(queries * read)
         way = lay_out(a[n, start:stop], b[n], numbers, side, laid)
@@ -146,7 +140,7 @@ def attend(  # noqa: PLR0913 - compiled
             mix(flat, 0, (count, padded, 1), value[n], out, i * read, some)
 
 
-@njit(**EXACT)
+@njit(**LEAN)
 def _dots(rows, places, columns, others, sums):
     """Write the 16 products of four rows and four columns; return how many dimensions that is.
 
@@ -176,7 +170,7 @@ def _dots(rows, places, columns, others, sums):
     return told
 
 
-@njit(**SUMS)
+@njit(**LEAN_SUMS)
 def _products(rows, i, last, columns, j, end, sums, out):
     """out[r, j + c] = rows[i + r] . columns[j + c], four by four; what is beyond is repeated."""
     width = rows.shape[1]
@@ -197,7 +191,7 @@ def _products(rows, i, last, columns, j, end, sums, out):
             target[j + c] = more
 
 
-@njit(**EXACT)
+@njit(**LEAN)
 def _slope(weights, row, more):
     """row = w (dw - sum w dw + more), where dw comes in `row`; 0 where the weight is 0."""
     wide()
@@ -212,7 +206,7 @@ def _slope(weights, row, more):
         store(row, j, unless(own, nothing, own * (load(row, j) - mean)))
 
 
-@njit(**EXACT)
+@njit(**LEAN)
 def _some_slopes(  # noqa: PLR0913 - compiled
     t, weights, value, sent, to_logs, gradient, start, stop, row, own, sums
 ):
@@ -232,7 +226,7 @@ def _some_slopes(  # noqa: PLR0913 - compiled
             copy(mine, target)
 
 
-@njit(**EXACT)
+@njit(**LEAN)
 def _some_values(weights, sent, start, stop, to_value):
     """Write the gradients of some values of an item: sum_i w_ij of the context's gradient."""
     (queries, count), read = weights.shape, sent.shape[1]
@@ -244,7 +238,7 @@ def _some_values(weights, sent, start, stop, to_value):
         mix(flat, first, (queries, by_row, count), sent, to_value, first * read, step)
 
 
-@njit(**OUTER)
+@njit(**EXACT)
 def slopes(t, task, weights, value, sent, to_logs, gradient, to_value, scratch):  # noqa: PLR0913
     """Gradients of energies (ROWS queries of an item) and values (KEYS_TOGETHER of them).
 
@@ -260,14 +254,11 @@ def slopes(t, task, weights, value, sent, to_logs, gradient, to_value, scratch):
     by_key = (count + KEYS_TOGETHER - 1) // KEYS_TOGETHER
     items = t[UNITS] == t[ITEMS]
     per = 1 if items else by_query + by_key
-    ahead = draw(pointer(task, np.int64(0)))
-    while ahead < t[UNITS]:
-        unit, ahead = ahead, draw(pointer(task, np.int64(0)))
+    while True:
+        unit = draw(pointer(task, np.int64(0)))
+        if unit >= t[UNITS]:
+            return
         n, part = unit // per, unit % per
-        if items and ahead < t[UNITS]:
-            will_read(value[ahead])
-            will_read(sent[ahead])
-            will_write(to_value[ahead])
         if items or part < by_query:
             start, stop = 0 if items else part * ROWS, queries if items else (part + 1) * ROWS
             _some_slopes(
