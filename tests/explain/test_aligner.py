@@ -251,3 +251,11 @@ def test_auto_ranks_on_the_dev_data_of_the_run(corpus: Path):
     found = align(told, TEXTS, TEXTS, attention="auto")
     expected = align(told, TEXTS, TEXTS, attention=best.attention)
     assert [one.pharaoh() for one in found] == [one.pharaoh() for one in expected]
+
+
+def test_what_is_ranked_on_is_pairs_or_pairs_of_texts():
+    run = untrained("luong")
+    texts = [(text, text) for text in TEXTS]
+    assert rank(run, texts) == rank(run, [Pair(text, text, 1) for text in TEXTS])
+    with pytest.raises(ValueError, match=r"pairs are .*\('source', 'target'\), but .* a str"):
+        rank(run, TEXTS)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import copy
+import itertools
 
 import pytest
 import torch
 from hypothesis import given, settings
+from hypothesis import strategies as st
 from model_cases import built, padded, sources, variant
 from test_models_ready import COVERED, walk
 from test_models_steps import SIZES, Move, walks
@@ -159,13 +161,24 @@ def test_a_search_longer_than_every_reserve_writes_the_text_of_torch(method, way
         assert_close(one.attention, other.attention, **CLOSE)
 
 
+@given(lengths=st.lists(st.integers(1, 90), min_size=1, max_size=40))
+def test_units_are_whole_sentences_and_all_of_them(lengths):
+    bounds = compiled._groups(lengths)
+    ends = list(itertools.accumulate(lengths, initial=0))
+    assert bounds[0] == 0 and bounds[-1] == ends[-1]
+    assert all(a < b for a, b in itertools.pairwise(bounds)) and set(bounds) <= set(ends)
+    aim = ends[-1] / max(1, round(ends[-1] / compiled._CHUNK))
+    assert max(b - a for a, b in itertools.pairwise(bounds)) <= aim + 1.5 * max(lengths)
+
+
+@pytest.mark.parametrize("precision", ["float32", "int8"])
 @pytest.mark.parametrize("name", ["output.project.bias", "decoder.0.around_self.norm.weight"])
-def test_a_parameter_that_is_not_a_number_is_seen_wherever_it_stands(name, way):
+def test_a_parameter_that_is_not_a_number_is_seen_wherever_it_stands(name, precision, way):
     """In the last column alone, or in all."""
     model = copy.deepcopy(small(COVERED[0]))
     with torch.no_grad():
         dict(model.named_parameters())[name][-1] = torch.nan
-    decoder = model.ready()
+    decoder = model.ready(precision)
     step = decoder.step(torch.full((3, 1), BOS), decoder.start(*padded(sources(SIZES))))
     assert step.log_probs.isnan().all()
     best = decoder.best(torch.full((3, 1), BOS), decoder.start(*padded(sources(SIZES))))

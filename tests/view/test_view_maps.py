@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -215,3 +216,42 @@ def test_one_item_of_a_transformers_batch_is_shown_and_only_a_chosen_one():
     step = SimpleNamespace(cross_attentions=((weights(4, 2, 1, 5),) * 3,) * 2)
     with pytest.raises(ValueError, match="a batch of 4"):
         show(step, list("abcde"), list("xy"))
+
+
+def test_a_translation_is_shown_with_its_own_tokens(trained: Path):
+    best = qkv.load(trained).translate(["a b c d"])[0][0]
+    shown = show(best)
+    assert isinstance(shown, Figure)
+    assert shown.source == ("a", "b", "c", "d", "</s>")
+    assert shown.target == (*best.text.split(), "</s>")
+    assert shown.title == f"a b c d → {best.text}"
+    np.testing.assert_array_equal(shown.weights, best.attention)
+
+
+def test_a_label_is_shown_with_the_words_that_it_looked_at(keyword_classifier: Path):
+    found = qkv.load(keyword_classifier).classify(["good x y"])[0]
+    shown = show(found, title="Mine")
+    assert (shown.target, len(shown.source), shown.title) == ((found.label,), 3, "Mine")
+    np.testing.assert_array_equal(shown.weights[0], found.attention)
+
+
+def test_what_has_no_labels_of_its_own_needs_them(without_attention: Path):
+    with pytest.raises(ValueError, match="source: a label a column"):
+        show(weights(3, 5))
+    best = qkv.load(without_attention).translate(["a b"])[0][0]
+    with pytest.raises(ValueError, match="its model has no attention"):
+        show(best)
+    with pytest.raises(ValueError, match=r"head 7 .* 2 heads"):
+        show(weights(2, 5, 5), list("abcde")).select(heads=[7])
+
+
+def test_the_labels_of_words_are_shown_with_the_words():
+    tokens = [SimpleNamespace(text=word) for word in ("she", "reads")]
+    tagged = SimpleNamespace(
+        source=SimpleNamespace(text="she reads", tokens=tokens),
+        tags=("PRON", "VERB"),
+        text="PRON VERB",
+        attention=weights(2, 2),
+    )
+    shown = show(tagged)
+    assert (shown.target, shown.source) == (("PRON", "VERB"), ("she", "reads"))

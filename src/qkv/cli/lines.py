@@ -27,6 +27,8 @@ def read_lines(path: Path) -> Iterator[str]:
         OSError: the file cannot be read.
         ValueError: a line is not UTF-8.
     """
+    if path == STDIN and sys.stdin.isatty():
+        print("qkv: reading line by line from the keyboard; Ctrl-D ends", file=sys.stderr)
     with sys.stdin.buffer if path == STDIN else path.open("rb") as stream:
         for number, line in enumerate(stream, start=1):
             content = without_mark(line, name_of(path)) if number == 1 else line

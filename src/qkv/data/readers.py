@@ -112,7 +112,8 @@ def columns(
         row = tuple(line.split(separator, cuts))
         more = len(row) - len(names)
         if more < 0 or (more > 0 and not repeat_last):
-            detail = f"{len(row)}, wanted {len(names)} ({shown.join(names)})"
+            empty = "" if line else " (the line is empty)"
+            detail = f"{len(row)}{empty}, wanted {len(names)} ({shown.join(names)})"
             yield Problem(file, number, "wrong number of columns", detail)
         else:
             called = names + names[-1:] * more

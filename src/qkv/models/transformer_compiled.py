@@ -164,14 +164,14 @@ class CompiledSearch:
     ) -> Best:
         """Make a step; log-probabilities go to `out`, if they are asked for."""
         source, shape = state.source, tokens.shape
-        place, tokens = self.places.at(state.past.length), tokens.contiguous()
+        place, tokens = self._place(state.past.length), tokens.contiguous()
         past, buffer = state.past.grown()
         best, best_tokens = _numbers(*shape), torch.empty_like(tokens)
         alignment = _numbers(*shape, source.longest)
         memory, data = source.memory, buffer.data
         task = self._task(self.writes, tokens.numel(), max(source.longest, past.length), None)
         task.call(
-            *(shape[1], tokens.data_ptr(), place.data_ptr(), source.begins.data_ptr()),
+            *(shape[1], tokens.data_ptr(), place[0], source.begins.data_ptr()),
             *(source.lengths.data_ptr(), memory.data_ptr(), memory.shape[1], 0, source.longest),
             *(state.sentence.data_ptr(), 1, state.past.length, data.shape[4], data.shape[1]),
             *(data.data_ptr(), _address(past.origin), alignment.data_ptr(), _address(out)),
@@ -179,6 +179,14 @@ class CompiledSearch:
         )
         after = CompiledState(past, source, state.sentence, shape[1])
         return Best(best, best_tokens, after, alignment)
+
+    def _place(self, position: int) -> tuple[int, Tensor]:
+        """Where the vector of a position stands, and what it is held by."""
+        known = self.places.known
+        if position < len(known):
+            return known.data_ptr() + 4 * known.shape[1] * position, known
+        one = self.places.at(position)
+        return one.data_ptr(), one
 
     def _task(self, table: Table, rows: int, longest: int, groups: list[int] | None) -> _Task:
         """Return a task that lacks what is of the call; a step's is kept for the next one."""

@@ -128,10 +128,14 @@ def _extend(
 ) -> Callable[[Live, State, int], tuple[Picked, State, Tensor | None]]:
     """Return what extends hypotheses: who goes on, and their parents' state and attention."""
 
+    themselves: Tensor | None = None  # who has one hypothesis continues it
+
     def greedily(live: Live, state: State, _: int) -> tuple[Picked, State, Tensor | None]:
+        nonlocal themselves
         log_probs, tokens, state, attention = best(live.tokens, state)
-        picked = Picked(torch.zeros_like(tokens), tokens, live.totals + log_probs)
-        return picked, state, attention
+        if themselves is None or len(themselves) != len(tokens):
+            themselves = torch.zeros_like(tokens)
+        return Picked(themselves, tokens, live.totals + log_probs), state, attention
 
     def by_all(live: Live, state: State, step: int) -> tuple[Picked, State, Tensor | None]:
         log_probs, state, attention = decoder.step(live.tokens, state)

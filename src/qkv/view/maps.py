@@ -99,9 +99,17 @@ class AttentionMaps:
     def select(
         self, layers: Iterable[int] | None = None, heads: Iterable[int] | None = None
     ) -> AttentionMaps:
-        """Return some of the layers and heads: how to narrow what is too much to write."""
+        """Return some of the layers and heads: how to narrow what is too much to write.
+
+        Raises:
+            ValueError: there is no such layer or head.
+        """
         chosen = list(range(self.shape[0]) if layers is None else layers)
         some = list(range(self.shape[1]) if heads is None else heads)
+        for name, asked, count in zip(("layer", "head"), (chosen, some), self.shape, strict=False):
+            for number in asked:
+                if not 0 <= number < count:
+                    raise ValueError(f"there is no {name} {number} in {count} {name}s, from 0")
         allowed = self.allowed
         if allowed is not None:
             allowed = allowed[chosen] if allowed.shape[0] > 1 else allowed

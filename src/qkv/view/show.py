@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from qkv.attention.result import Attended
+from qkv.view.answers import figure_of_answer, is_answer
 from qkv.view.arrays import array_of
 from qkv.view.figure import Figure
 from qkv.view.huggingface import from_transformers, is_output
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 def show(
     weights: Any,
-    source: Sequence[str],
+    source: Sequence[str] | None = None,
     target: Sequence[str] | None = None,
     title: str = "",
     *,
@@ -35,9 +36,10 @@ def show(
     Args:
         weights: [targets, sources], with heads and layers before them ([heads, targets, sources],
             [layers, heads, targets, sources], or a list of one [heads, targets, sources] a layer);
-            what `attend` returned with need="weights"; or an output of transformers that has
-            attentions. Any array or tensor, on any device, with or without gradient.
-        source: one label a column.
+            what `attend` returned with need="weights"; an output of transformers that has
+            attentions; or what a run translated, classified or tagged. Any array or tensor, on
+            any device, with or without gradient.
+        source: one label a column; None: those of what a run answered.
         target: one label a row; None: the source attends to itself.
         title: what is shown: model, layer, head.
         mask: the mask that the weights were computed with: what it forbids is shown as such, not
@@ -49,6 +51,10 @@ def show(
     Raises:
         ValueError: a batch of more than one item, no weights, or labels that do not fit.
     """
+    if is_answer(weights):
+        return figure_of_answer(weights, title)
+    if source is None:
+        raise ValueError("these weights come without tokens; give source: a label a column")
     if is_output(weights):
         return Viewer(from_transformers(weights, source, target, title=title), title)
     target = source if target is None else target

@@ -23,6 +23,7 @@ from qkv.attention.kernels.additive.task import (
 )
 from qkv.attention.kernels.additive.vectors import (
     EXACT,
+    OUTER,
     SUMS,
     copy,
     cut,
@@ -163,7 +164,7 @@ def _read(weights, value, out):
             out[d] += w * x[d]
 
 
-@njit(**EXACT)
+@njit(**OUTER)
 def step(t, task, numbers, query, table, given, value, weights, context, scratch):  # noqa: PLR0913
     """Contexts, unit by unit: each is an item. Two rows of its table say how it was made."""
     queries, count, width = query.shape[1], value.shape[1], table.shape[2]
@@ -185,7 +186,7 @@ def step(t, task, numbers, query, table, given, value, weights, context, scratch
             _prepare(query[n, i], item[count], item[count + 1], numbers[2], row, top)
             _energies(row, top, side, item, count, numbers, scaled, lanes, energies)
             forbid(energies, masked, mask, n * t[BY_ITEM], t[BY_KEY], count)
-            softmax(energies, numbers[1], lanes[:LANES])
+            softmax(energies, numbers[1])
             if t[PAIRS]:
                 copy(energies, weights[n, i])
             _read(energies, value[n], context[n, i])
