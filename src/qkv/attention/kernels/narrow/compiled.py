@@ -116,7 +116,7 @@ def forward(inputs: Inputs, form: Form, keep: bool, weigh: bool, log: bool) -> M
     alpha = a.new_empty(*rows, form.most) if keep and inputs.centre is not None else None
     made = {CONTEXT: context, LOG: logs, MIXED: mixed, ALPHA: alpha}
     # As `_tools` in `loops` cuts it.
-    size = LANES + rounded(form.most, LANES) + (7 + CHUNK + REACH * form.most) * a.shape[2]
+    size = rounded(form.most, LANES) + (7 + CHUNK + REACH * form.most) * a.shape[2]
     _start("attend", inputs, form, _chunks(a), size, made)
     return Made(context, logs, mixed, mixed if alpha is None else alpha)
 
@@ -135,7 +135,7 @@ def backward(
     slope = torch.empty_like(made.mixed)
     to_centre = None if centre is None else torch.empty_like(centre)
     sent = {CONTEXT: to_context, LOG: to_logs, TO_MIXED: to_mixed, ALPHA: made.alpha}
-    size = rounded(form.most, LANES) + LANES
+    size = rounded(form.most, LANES)
     found = {SLOPE: slope, TO_CENTRE: to_centre}
     _start("slopes", inputs, form, _chunks(a), size, {**sent, **found})
     if v is None and DENSE * form.most > b.shape[1]:

@@ -25,6 +25,7 @@ from qkv.attention.kernels.additive.vectors import (
     copy,
     cut,
     draw,
+    ends_of,
     exp_twice,
     find_centre,
     inverse,
@@ -150,26 +151,28 @@ def _keep(row, count, target):
 def _tools(t, scratch):
     """Cut this thread's scratch memory: a row of weights, and what exponentials need."""
     width, padded = t[WIDTH], (t[MOST] + LANES - 1) // LANES * LANES
-    lanes, row = scratch[:LANES], scratch[LANES : LANES + padded]
-    ends, at = cut(scratch, LANES + padded, 4, width)
+    row = scratch[:padded]
+    ends, at = cut(scratch, padded, 4, width)
     rest, at = cut(scratch, at, 3, width)
     rows, at = cut(scratch, at, CHUNK, width)
     table, at = cut(scratch, at, REACH * t[MOST], width)
-    return lanes, row, ends, rest, rows, table
+    return row, ends, rest, rows, table
 
 
 @njit(**EXACT)
 def _share(a, keys, numbers, tools):
     """Take the exponentials of some queries and of all their keys; whether these will do."""
-    _, _, ends, rest, rows, table = tools
+    _, ends, rest, rows, table = tools
     count = keys.shape[0]
     if a.shape[0] == 1 or count == 0 or count > table.shape[0]:
         return False
     centre, limits, one = rest[0], rest[1], a.dtype.type(1)
-    if find_centre(a, keys, 0, numbers, centre, limits, rest[2], ends) != NEAR:
+    ends_of(a, 0, ends[0], ends[1])
+    ends_of(keys, 0, ends[2], ends[3])
+    if find_centre(ends, numbers, centre, limits, rest[2]) != NEAR:
         return False
-    prepare(a, 0, one, NEAR, centre, limits, rows)
-    prepare(keys, 0, -one, NEAR, centre, limits, table)
+    prepare(a, 0, a.shape[0], 0, one, NEAR, centre, limits, rows)
+    prepare(keys, 0, count, 0, -one, NEAR, centre, limits, table)
     return True
 
 
@@ -193,7 +196,7 @@ def attend(t, task, numbers, sides, runs, made, scratch):  # noqa: C901 - compil
     lowest, half = a.dtype.type(-math.inf), a.dtype.type(0.5)
     chunks = (queries + CHUNK - 1) // CHUNK
     tools = _tools(t, scratch)
-    lanes, row, _, _, rows, table = tools
+    row, _, _, rows, table = tools
     whole = _sum(v) if adds else half
     while True:
         unit = draw(pointer(task, np.int64(0)))
@@ -217,7 +220,8 @@ def attend(t, task, numbers, sides, runs, made, scratch):  # noqa: C901 - compil
                 _energies(adds, near, query, met, v, rates[1], whole, half * reach, own)
                 for j in range(count, own.shape[0]):
                     own[j] = lowest
-                log = softmax(own, reach, lanes)
+                highest, total = softmax(own, reach)
+                log = highest + row.dtype.type(math.log(total))
             if t[LOG]:
                 logs[n, i] = log
             if t[ALPHA]:

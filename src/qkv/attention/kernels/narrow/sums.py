@@ -15,6 +15,7 @@ from qkv.attention.kernels.additive.vectors import (
     NEAR,
     SUMS,
     draw,
+    ends_of,
     exp_twice,
     find_centre,
     inverse,
@@ -112,7 +113,9 @@ def _near(a, b, start, numbers, rest):
     if a.shape[0] == 1:
         return False
     ends = rest[3:7]
-    return find_centre(a, b, start, numbers, rest[0], rest[1], rest[2], ends) == NEAR
+    ends_of(a, start, ends[0], ends[1])
+    ends_of(b, start, ends[2], ends[3])
+    return find_centre(ends, numbers, rest[0], rest[1], rest[2]) == NEAR
 
 
 @njit(**EXACT)
