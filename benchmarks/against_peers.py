@@ -31,6 +31,7 @@ from work import limit, of_search, of_training
 HERE = Path(__file__).resolve().parent
 RECIPES = {"a": "speed-rnnsearch", "c": "speed-transformer"}
 OURS = {"qkv": "float32", "qkv, bfloat16 products": "bfloat16"}
+OF_SEARCH = {**OURS, "qkv, int8 products": "int8"}
 SHAPES = 0.05  # the share by which parameters may differ: vocabularies are not cut alike
 LENGTH = 15
 ASKED = ((64, 1, 512), (64, 5, 128), (1, 1, 24))  # batch, beam, sentences
@@ -159,7 +160,7 @@ def decoding(said: argparse.Namespace, rates: dict, skipped: list[str]) -> list[
     ways = peers("translate", "b", said, skipped)
     if "OpenNMT-py" in ways:
         ways |= ctranslate(said, skipped)
-    for name, kind in OURS.items():
+    for name, kind in OF_SEARCH.items():
         for workers in sorted({1, said.threads}):
             words = [sys.executable, HERE / "ours.py", "decode", kind, workers, said.threads]
             ways[f"{name}, {workers} at a time"] = Way(words, said.threads, kind)

@@ -8,8 +8,8 @@ forbidden), so that all do the same work. Sentences are sorted by length; rounds
 the ways. Told are the best and the median, and which share of the outputs is that of the model.
 On a machine with other work, `--threads 1 --clock cpu` counts sentences a CPU-second.
 
-ways: model (its own step), float32, bfloat16 (`model.ready`), torch (float32 without compiled
-loops); +2 after one of them: two batches at a time, each with one thread.
+ways: model (its own step), float32, bfloat16, int8 (`model.ready`), torch (float32 without
+compiled loops); +2 after one of them: two batches at a time, each with one thread.
 """
 
 from __future__ import annotations
@@ -165,7 +165,8 @@ def main() -> None:
         asked["beam"] = 1 if method == "greedy" else config.beam
         source = sum(float(lengths.sum()) for _, lengths in batches) / (len(batches) * int(size))
         for way, one in found.items():
-            kind = way.partition("+")[0].replace("model", "float32")
+            name = way.partition("+")[0]
+            kind = "float32" if name in ("model", "torch") else name
             costs = of_search(weights(model), source, asked, kind)
             about = {"task": f"{method}, batch {size}", "way": f"qkv, {way}"}
             rows.append(about | {"unit": "sentences/s", **one, **limit(costs, rates)})

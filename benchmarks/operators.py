@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from additive import Projected
+from additive import Projected, steps
 from limits import every_limit
 from peers.install import FOLDER, beside
 from report import RESULTS, result, save
@@ -42,6 +42,7 @@ class Task:
     """Ways to compute one thing from the same tensors; the first is the reference.
 
     work: units of arithmetic, or bytes, and the limit that they have (see limits.py).
+    learned: what else gets a gradient.
     """
 
     tensors: tuple[Tensor, ...]
@@ -49,6 +50,7 @@ class Task:
     backward: bool = False
     work: float = 0.0
     bound: str = ""
+    learned: tuple[Tensor, ...] = ()
     tolerance: float = 1e-4  # beside the largest number: 2^18 terms of float32, in any order
 
     def calls(self) -> dict[str, Callable[[], list[Tensor]]]:
@@ -63,7 +65,8 @@ def passes(way: Callable[..., Tensor], task: Task) -> list[Tensor]:
             return [way(*task.tensors)]
     given = [tensor.requires_grad_() for tensor in task.tensors]
     out = way(*given)
-    return [out, *torch.autograd.grad(out.square().sum(), given)]
+    sent = task.tensors[-1].detach()  # of the output's shape, and dense as a gradient is
+    return [out, *torch.autograd.grad(out, [*given, *task.learned], sent)]
 
 
 def drawn(*shapes: tuple[int, ...]) -> tuple[Tensor, ...]:
@@ -84,7 +87,7 @@ def keras(query: Tensor, key: Tensor, value: Tensor, v: Tensor) -> Tensor:
 
 
 def additive(size: tuple[int, ...], backward: bool, full: bool) -> Task:
-    """Scores, softmax and context of projected queries and keys."""
+    """Scores, softmax and context of projected queries and keys; of a step, keys are prepared."""
     batch, queries, keys, width = size
     *tensors, v = drawn(
         (batch, queries, width), (batch, keys, width), (batch, keys, width), (width,)
@@ -97,14 +100,17 @@ def additive(size: tuple[int, ...], backward: bool, full: bool) -> Task:
     if full and shutil.which("g++"):
         compiled = torch.compile(eager, dynamic=False)
         ways["torch.compile"] = lambda *given: compiled(*given, score.v)
+    if queries == 1:  # every way has projected keys; ours may keep more of them, and reads that
+        ways["qkv, prepared"] = steps(score)
+        return Task(tuple(tensors), ways, backward, 4 * 2 * batch * keys * width, "bytes read")
     for kernel in ("additive", "additive_numba"):
         if KERNELS[kernel].absent is None:
             ways[f"qkv {kernel}"] = lambda *given, kernel=kernel: (
                 qkv.attend(*given, score=score, kernel=kernel).context
             )
-    # A pair's width costs half a division; gradients read each reciprocal once more.
-    work = batch * queries * keys * width / 2 * (2 if backward else 1)
-    return Task(tuple(tensors), ways, backward, work, "divisions")
+    # Four dimensions share a division, and so do four queries on the way back.
+    work = batch * queries * keys * width / 4 * (2 if backward else 1)
+    return Task(tuple(tensors), ways, backward, work, "divisions", (score.v,))
 
 
 def window(length: int, backward: bool, full: bool) -> Task:

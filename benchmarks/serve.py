@@ -1,10 +1,11 @@
 """The server against the same model called directly in one process.
 
-    python benchmarks/serve.py RUN [--texts FILE] [--seconds 10] [--clients 1 16 200]
+    python benchmarks/serve.py RUN --texts FILE [--seconds 4] [--rounds 2] [--clients 1 16 200]
 
 Each client asks for one text after another. The texts that come back are compared with those of a
 direct call first. Direct calls take the texts one at a time (what a client alone could hope for)
-and 64 at a time (what batching could). Memory is the resident set of the server, before and after.
+and 64 at a time (what batching could), on all cores; the server and its clients share them, so
+what part of the processor time the clients took is told. All ways alternate, round by round.
 """
 
 from __future__ import annotations
@@ -12,17 +13,25 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import os
 import re
 import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import cycle, islice
 from pathlib import Path
 
 import httpx
+import torch
+from report import RESULTS, result, save
+from rounds import summary
 
 import qkv
+
+TICK = os.sysconf("SC_CLK_TCK")
 
 
 def direct(run: qkv.Run, texts: list[str], together: int, seconds: float) -> float:
@@ -65,6 +74,20 @@ async def asked(url: str, texts: list[str], clients: int, seconds: float) -> lis
     return times
 
 
+def served(url: str, pid: int, texts: list[str], clients: int, seconds: float) -> dict:
+    """Ask for some seconds; what came of it, and the processor time of both sides."""
+    start, own, its = time.perf_counter(), time.process_time(), spent(pid)
+    times = asyncio.run(asked(url, texts, clients, seconds))
+    wall, own, its = time.perf_counter() - start, time.process_time() - own, spent(pid) - its
+    return {"per_second": len(times) / wall, "times": times, "clients": own, "server": its}
+
+
+def spent(pid: int) -> float:
+    """Seconds of processor time of a process, all its threads together (Linux)."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / TICK
+
+
 def resident(pid: int) -> float:
     """Megabytes of a process (Linux)."""
     found = re.search(r"VmRSS:\s+(\d+)", Path(f"/proc/{pid}/status").read_text())
@@ -79,48 +102,104 @@ def check(url: str, run: qkv.Run, texts: list[str]) -> None:
         raise SystemExit("the server's texts differ from those of a direct call")
 
 
-def main() -> None:
-    """Measure, print a table, and one line of JSON."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("run", type=Path)
-    parser.add_argument("--texts", type=Path, help="a line a text; none: letters of words")
-    parser.add_argument("--seconds", type=float, default=10.0)
-    parser.add_argument("--clients", type=int, nargs="+", default=[1, 16, 200])
-    options = parser.parse_args()
-    run = qkv.load(options.run)
-    words = ["attention", "kernel", "softmax", "decoder", "translate", "beam", "saliency"]
-    texts = (
-        options.texts.read_text(encoding="utf-8").splitlines()[:200] if options.texts else words
-    )
-    command = [sys.executable, "-m", "qkv", "serve", "--port", "0", str(options.run)]
+@contextmanager
+def started(folder: Path) -> Iterator[tuple[str, int]]:
+    """Start the server at a free port; its address and process."""
+    command = [sys.executable, "-m", "qkv", "serve", "--port", "0", str(folder)]
     server = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     assert server.stderr is not None
-    rows: dict[str, dict[str, float]] = {}
     try:
-        url = re.search(r"at (http://\S+)", server.stderr.readline())[1]  # type: ignore[index]
-        check(url, run, texts)
-        for together in (1, 64):
-            rows[f"direct, {together} at a time"] = {
-                "per_second": direct(run, texts, together, options.seconds)
-            }
-        before = resident(server.pid)
-        for clients in options.clients:
-            start = time.perf_counter()
-            times = asyncio.run(asked(url, texts, clients, options.seconds))
-            rows[f"server, {clients} clients"] = {
-                "per_second": len(times) / (time.perf_counter() - start),
-                "p50_ms": 1000 * statistics.median(times),
-                "p99_ms": 1000 * statistics.quantiles(times, n=100)[98],
-            }
-        memory = before, resident(server.pid)
+        yield re.search(r"at (http://\S+)", server.stderr.readline())[1], server.pid  # type: ignore[index]
     finally:
         server.terminate()
         server.wait()
-    for name, row in rows.items():
+
+
+def row_of(way: str, windows: list[dict]) -> dict:
+    """Put the windows of one number of clients together."""
+    times = [1000 * one for window in windows for one in window["times"]]
+    own, its = (sum(window[side] for window in windows) for side in ("clients", "server"))
+    return {
+        "way": way,
+        **summary([window["per_second"] for window in windows]),
+        "p50_ms": statistics.median(times),
+        "p99_ms": statistics.quantiles(times, n=100)[98],
+        "clients_share": own / (own + its),
+        "server_ms": 1000 * its / len(times),
+    }
+
+
+def measured(run: qkv.Run, texts: list[str], given: argparse.Namespace) -> tuple[list, tuple]:
+    """Return a row a way, and the server's memory before and after."""
+    windows: dict[str, list] = {}
+    with started(given.run) as (url, pid):
+        check(url, run, texts[:64])
+        run.translate(texts[:1])  # nothing is compiled or prepared while it is measured
+        before = resident(pid)
+        for _ in range(given.rounds):
+            for together in (1, 64):
+                windows.setdefault(f"called directly, {together} at a time", []).append(
+                    direct(run, texts, together, given.seconds)
+                )
+            for clients in given.clients:
+                name = f"qkv serve, {clients} client{'s' * (clients > 1)}"
+                windows.setdefault(name, []).append(
+                    served(url, pid, texts, clients, given.seconds)
+                )
+        memory = before, resident(pid)
+    rows = [
+        row_of(way, found) if isinstance(found[0], dict) else {"way": way, **summary(found)}
+        for way, found in windows.items()
+    ]
+    return rows, memory
+
+
+def notes(rows: list[dict], memory: tuple[float, float]) -> list[str]:
+    """Return what the report's table has no column for."""
+    lines = [
+        "| | p50, ms | p99, ms | server's processor ms a text | clients' share of it all |",
+        "| --- | --- | --- | --- | --- |",
+        *(
+            f"| {row['way']} | {row['p50_ms']:,.0f} | {row['p99_ms']:,.0f} "
+            f"| {row['server_ms']:.1f} | {row['clients_share']:.0%} |"
+            for row in rows
+            if "p50_ms" in row
+        ),
+    ]
+    return [
+        "\n".join(lines),
+        f"The server held {memory[0]:,.0f} MB before and {memory[1]:,.0f} MB after.",
+    ]
+
+
+def main() -> None:
+    """Measure, and leave a result."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("run", type=Path)
+    parser.add_argument("--texts", type=Path, help="a line a text; none: letters of words")
+    parser.add_argument("--seconds", type=float, default=4.0)
+    parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--clients", type=int, nargs="+", default=[1, 16, 200])
+    parser.add_argument("--name", default="model", help="of the model, in the result and its file")
+    parser.add_argument("--results", type=Path, default=RESULTS)
+    given = parser.parse_args()
+    run = qkv.load(given.run)
+    words = ["attention", "kernel", "softmax", "decoder", "translate", "beam", "saliency"]
+    texts = given.texts.read_text(encoding="utf-8").splitlines()[:200] if given.texts else words
+    rows, memory = measured(run, texts, given)
+    size = sum(p.numel() for p in run.network.parameters())
+    search = run.config.search
+    how = f"beam {search.beam}" if search.method == "beam" else search.method
+    task = f"{given.name}: {run.config.model.kind}, {size / 1e6:.1f} M, {how}"
+    rows = [{"task": task, "unit": "texts/s"} | row for row in rows]
+    found = result(
+        f"Serving: {given.name}", torch.get_num_threads(), {}, rows=rows, notes=notes(rows, memory)
+    )
+    for row in rows:
         late = f"{row['p50_ms']:9.1f} {row['p99_ms']:9.1f}" if "p50_ms" in row else ""
-        print(f"{name:24} {row['per_second']:9.1f} texts/s {late}")
-    print(f"resident: {memory[0]:.0f} MB before, {memory[1]:.0f} MB after")
-    print(json.dumps({"rows": rows, "resident_mb": memory}))
+        print(f"{row['way']:32} {row['median']:9.1f} texts/s {late}")
+    print("\n".join(found["notes"]))
+    print(save(given.results / f"serving-{given.name}.json", found))
 
 
 if __name__ == "__main__":

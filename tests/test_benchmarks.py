@@ -217,13 +217,15 @@ def test_the_benchmark_of_the_viewer_leaves_a_result(load, monkeypatch, tmp_path
 
 def test_every_benchmark_that_leaves_a_result_is_a_part_of_bench_full():
     makefile = (ROOT / "Makefile").read_text()
+    of_a_run = {"serve.py"}  # it measures a trained model that the user names
     leaving = [
         script.name
         for script in (ROOT / "benchmarks").glob("*.py")
         if re.search(r"save\(\w+\.results", script.read_text())
     ]
     assert {"operators.py", "hf_gpt2.py", "viewer.py"} <= set(leaving)
-    assert [name for name in leaving if f"benchmarks/{name}" not in makefile] == []
+    missing = {name for name in leaving if f"benchmarks/{name}" not in makefile}
+    assert missing - of_a_run == set()
 
 
 def test_a_peer_that_is_an_operator_is_imported_from_its_own_environment(

@@ -355,7 +355,8 @@ def test_there_are_recipes():
     [
         (b"[training\n", "cannot be read"),
         (b"[training]\nepochs = \n", "at line 2"),
-        (b"\xff\xfe", "cannot be read"),
+        (b"\xff\xfe", "is UTF-16; write it as UTF-8"),
+        (b"[data]\ntrain = ['caf\xe9']", "not UTF-8"),
     ],
 )
 def test_a_config_that_is_no_toml_is_refused_by_name(content: bytes, said: str, tmp_path: Path):
@@ -432,3 +433,10 @@ def test_the_help_of_an_attentions_key_names_every_value_that_it_allows(key: str
 def test_every_key_of_an_attention_has_a_line_of_help():
     assert list(help_of_attention()) == [field.name for field in fields(AttentionConfig)]
     assert {"score", "normalizer", "scope", "bias", "features"} == set(NAMED)
+
+
+def test_a_byte_order_mark_in_front_of_a_config_is_no_part_of_it(corpus: Path, tmp_path: Path):
+    path = write_toml(tmp_path / "config.toml", tree(corpus))
+    marked = tmp_path / "marked.toml"
+    marked.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+    assert load_config(marked) == load_config(path)

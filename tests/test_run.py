@@ -189,6 +189,24 @@ def test_one_text_in_place_of_a_list_is_refused(trained: Path):
         load(trained).translate("a b")
 
 
+@pytest.mark.parametrize("texts", [["a", 3], [b"a"], [None]])
+def test_what_is_no_text_is_refused_by_its_place(texts: list, trained: Path):
+    run = load(trained)
+    place, kind = len(texts) - 1, type(texts[-1]).__name__
+    with pytest.raises(
+        ValueError, match=f"translate takes texts, but that at {place} is a {kind}"
+    ):
+        run.translate(texts)
+
+
+def test_one_text_in_place_of_a_list_cannot_be_forced(trained: Path):
+    run = load(trained)
+    with pytest.raises(ValueError, match=r"force takes a list of texts; for one, write \['abc'\]"):
+        run.force("abc", "cba")
+    with pytest.raises(ValueError, match=r"force takes a list of texts; for one, write \['cba'\]"):
+        run.force(["a b c"], "cba")
+
+
 def test_a_trained_model_without_its_checkpoint_is_never_overwritten(copy: Path):
     (copy / "checkpoint.safetensors").unlink()
     before = (copy / "weights.safetensors").read_bytes()

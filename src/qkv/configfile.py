@@ -14,6 +14,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from qkv.config import MODEL_CONFIGS, Config
 from qkv.config.problems import explain_value
+from qkv.marks import without_mark
 from qkv.spelling import did_you_mean, nearest
 
 
@@ -24,13 +25,16 @@ def load_config(path: Path) -> Config:
         ValueError: the file cannot be read, or a key or value in it is wrong; all are named.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        text = without_mark(path.read_bytes(), f"config {path}").decode("utf-8")
         tree = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
     except FileNotFoundError as error:
         raise ValueError(f"config {path} does not exist") from error
     except OSError as error:
         raise ValueError(f"config {path} cannot be read: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, json.JSONDecodeError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError as error:
+        where = error.object.count(b"\n", 0, error.start) + 1
+        raise ValueError(f"config {path}, line {where}: not UTF-8 ({error.reason})") from error
+    except (tomllib.TOMLDecodeError, json.JSONDecodeError) as error:
         raise ValueError(f"config {path} cannot be read: {error}") from error
     return make_config(tree, origin=str(path))
 

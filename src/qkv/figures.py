@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -14,6 +15,7 @@ from qkv.search.translate import Translation
 from qkv.text import UNK, Encoded
 from qkv.text.tokens import assign, words_of
 from qkv.view import AttentionMaps, Figure
+from qkv.view.measure import SHARE, WEIGHT
 from qkv.view.words import Words
 
 BEGIN, END = "<s>", "</s>"
@@ -123,22 +125,23 @@ def maps_of(run: Run, translation: Translation, title: str = "") -> list[Attenti
 
 
 def saliency_map(run: Run, found: Saliency, title: str = "") -> AttentionMaps:
-    """Show a saliency as a heat map: of each row, the shares of the magnitudes.
+    """Show a saliency as a heat map: the shares of each row, with a sign where the method has one.
 
-    The signs are in `Saliency.values`, and in its JSON.
+    The values themselves are in `Saliency.values`, and in its JSON.
     """
     target, source = run.target.symbols(found.target.ids), source_labels(run, found.source)
     # Labels, and texts that have one, have no end symbol.
     ends = (END,) * (len(found.values) - len(target))
     words = _words(_words_of(found.target, after=ends), _words_of(found.source, after=ends))
     return AttentionMaps(
-        [found.shares[None].numpy()],
+        [(found.signed_shares if found.signed else found.shares)[None].numpy()],
         target=[*target, *ends],
         source=[*source, *ends],
         title=f"{found.method} · {title or f'{found.source.text} → {found.target.text}'}",
         kind="saliency",
         words=words if ends else None,  # labels are shown by token, as their attention is
-        note=f"{found.method}: {found.note}; magnitudes as shares of their row",
+        note=f"{found.method}: {found.note}; as shares of the magnitudes of their row",
+        measure=SHARE if found.signed else WEIGHT,
     )
 
 
@@ -196,12 +199,11 @@ def without_ends(figure: Figure) -> Figure:
     """Leave out the row and the column of the end symbols, which stand last."""
     rows = len(figure.target) - (figure.target[-1:] == (END,))
     columns = len(figure.source) - (figure.source[-1:] == (END,))
-    return Figure(
-        figure.weights[:rows, :columns],
-        figure.target[:rows],
-        figure.source[:columns],
-        figure.title,
-        figure.note,
+    return replace(
+        figure,
+        weights=figure.weights[:rows, :columns],
+        target=figure.target[:rows],
+        source=figure.source[:columns],
     )
 
 

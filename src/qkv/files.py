@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 try:
@@ -14,7 +14,11 @@ except ImportError:  # not a Unix: nothing is locked there
 
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """Write beside `path`, flush to the disk, then rename: a reader never sees half a file."""
+    """Write beside `path`, flush to the disk, then rename: a reader never sees half a file.
+
+    Raises:
+        OSError: it cannot be written; `filename` is `path`.
+    """
     beside = path.with_name(f".{path.name}.partial")
     try:
         with beside.open("wb") as stream:
@@ -22,9 +26,12 @@ def write_atomically(path: Path, content: bytes) -> None:
             stream.flush()
             os.fsync(stream.fileno())
         beside.replace(path)
-    except OSError:  # such as a full disk: what is half written only takes room
-        beside.unlink(missing_ok=True)
-        raise
+    except OSError as error:  # such as a full disk: what is half written only takes room
+        with suppress(OSError):  # the folder itself may not be there
+            beside.unlink(missing_ok=True)
+        if error.errno is None:
+            raise
+        raise OSError(error.errno, error.strerror, str(path)) from error
 
 
 @contextmanager

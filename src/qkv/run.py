@@ -23,6 +23,7 @@ from qkv.search.readied import Readied
 from qkv.search.scoring import Scoring
 from qkv.search.translate import Translation, translate
 from qkv.text import Side
+from qkv.text.given import check_list, check_texts
 
 OWN_VERBS = {
     "sequence": ("texts", "translate"),
@@ -126,8 +127,7 @@ class Run:
         Raises:
             ValueError: one text instead of a list of them, or a setting out of range.
         """
-        if isinstance(texts, str):
-            raise ValueError(f"translate takes a list of texts; for one, write [{texts[:40]!r}]")
+        check_texts(texts, "translate")
         settings = search or self.config.search
         return translate(
             self.model,
@@ -158,7 +158,12 @@ class Run:
         """Return given targets as if they had been found: their scores and their attention.
 
         A target may be a text, or the ids of a `Translation` (its text may be cut otherwise).
+
+        Raises:
+            ValueError: one text instead of a list of them, or more of one side than of the other.
         """
+        check_texts(sources, "force")
+        check_list(targets, "force")
         settings = search or self.config.search
         scoring = Scoring(settings.alpha, settings.coverage)
         read = [self.source.encode(text) for text in sources]

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import time
+import types
+
 import pytest
 import torch
 from test_attention_sparse import Sizes
@@ -331,3 +334,19 @@ def test_limits_keep_products_and_exponentials_finite():
         assert x.isfinite().all() and x.min() >= torch.finfo(dtype).tiny
         assert torch.tensor(cap, dtype=dtype).square().isfinite()
         assert 1 - torch.tensor(saturation, dtype=dtype).double().tanh() < torch.finfo(dtype).eps
+
+
+@pytest.mark.skipif(compiled.absent() is not None, reason=str(compiled.absent()))
+@pytest.mark.parametrize("seconds", [0.0, 0.3])
+def test_who_waits_for_the_loops_to_be_compiled_is_told_why(seconds, monkeypatch, caplog):
+    monkeypatch.setattr(compiled, "PATIENCE", 0.1)
+    compiled._tell_why.cache_clear()
+    made = types.SimpleNamespace(address=0)
+    numba = types.SimpleNamespace(
+        cfunc=lambda *_, cache: lambda function: time.sleep(seconds) or made
+    )
+    found = {"numba": numba, "numba.core.config": types.SimpleNamespace(CACHE_DIR="")}
+    monkeypatch.setattr(compiled, "import_module", lambda name: found.get(name, numba))
+    compiled.entry.__wrapped__("qkv.attention.kernels.additive.entries", "cfunc")
+    assert ("compiling loops" in caplog.text) == (seconds > 0)
+    compiled._tell_why.cache_clear()

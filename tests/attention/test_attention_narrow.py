@@ -103,16 +103,20 @@ def test_heads_are_items(name):
     agrees_with_float64(SCORES[name](5), given, 2, lengths, "weights", 1.0)
 
 
+@pytest.mark.parametrize("span", [4, 31])
 @pytest.mark.parametrize("case", HARD)
-def test_any_numbers_give_what_float64_gives(case):
-    """Saturated tanh is 1 in both; a sum of a + b up to 2e4 rounds by 2e4 eps before tanh."""
+def test_any_numbers_give_what_float64_gives(case, span):
+    """Saturated tanh is 1 in both; a sum of a + b up to 2e4 rounds by 2e4 eps before tanh.
+
+    Windows that lie close together share exponentials, where these hold.
+    """
     width = len(OFFSETS)
     make_a, make_b, _ = HARD[case]
     a, b = make_a(torch.randn(2, 9, width)), make_b(torch.randn(2, 31, width))
     value, v, around = (
         torch.randn(2, 31, 3),
         torch.randn(width),
-        Mask.around(torch.rand(9) * 31, 4),
+        Mask.around(torch.rand(9) * span, 4),
     )
     slots = {"mask": around, "need": "weights"}
     out = qkv.attend(a, b, value, score=Hidden(v), kernel=KERNEL, **slots)
@@ -167,18 +171,20 @@ def test_gradcheck_and_gradgradcheck(name):
     assert torch.autograd.gradgradcheck(asked, everything, fast_mode=True)
 
 
+@pytest.mark.parametrize("width", [3, 8])
 @pytest.mark.parametrize("name", SCORES)
-def test_what_no_window_holds_does_not_exist(name):
+def test_what_no_window_holds_does_not_exist(name, width):
+    """Also where gradients are products of whole matrices, as of wide windows."""
     score, found = SCORES[name](7), []
     for fill in (0.0, math.nan, math.inf, 1e30):
         torch.manual_seed(3)
         query, key, value, _ = drawn(5, 31, 7, 3)
         places = torch.tensor([3.0, 4.2, 5.9, 3.3, 60.0])  # the last sees nothing
         for tensor in (key, value):
-            tensor[:, 12:] = fill
+            tensor[:, 9 + width :] = fill
         query[:, 4] = fill
         given = [query, key, value, places.expand(2, 5)]
-        made, back = attended(KERNEL, score, given, 3, None, "weights", 2.0)
+        made, back = attended(KERNEL, score, given, width, None, "weights", 2.0)
         found.append((*made, *back))
     assert not found[0][0][:, 4].any()
     for other in found[1:]:

@@ -72,6 +72,13 @@ def test_context_and_gradients_are_those_of_the_general_way(name, score, taken):
             assert_close(one, other, rtol=0, atol=0)
 
 
+def test_three_dimensions_are_one_head(taken):
+    query, key, value = (tensor[:, 0] for tensor in tensors())
+    found = qkv.attend(query, key, value).context
+    assert taken == [True]
+    assert_close(found, generally(query, key, value).context, rtol=0, atol=0)
+
+
 def test_prepared_keys_and_heads_are_asked_at_a_glance_too(taken):
     query, key, value = tensors()
     module = qkv.Attention()
@@ -95,7 +102,7 @@ def test_a_query_that_is_not_finite_has_no_context_and_a_lost_row_alone():
 
 
 NOT_PLAIN = {
-    "three dimensions": lambda q, k, v: qkv.attend(q[0], k[0], v[0]),
+    "two dimensions": lambda q, k, v: qkv.attend(q[0, 0], k[0, 0], v[0, 0]),
     "one batch of keys for all": lambda q, k, v: qkv.attend(q, k[:1], v[:1]),
     "values of another width": lambda q, k, v: qkv.attend(q, k, v[..., :5]),
     "half precision": lambda q, k, v: qkv.attend(q.bfloat16(), k.bfloat16(), v.bfloat16()),

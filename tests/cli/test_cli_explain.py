@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from small_runs import qkv
+from qkv.explain.faithfulness import TESTS
+from small_runs import fit, qkv, tree, write_labels
 
 pytest.importorskip("scipy", reason="scipy is not installed (qkv[explain])")
 QUICK = ("--settings.permutations", "9", "--settings.steps", "9", "--settings.adversaries", "2")
@@ -32,11 +33,35 @@ def test_a_classifier_is_explained_on_the_terminal_as_json_and_as_a_page(
     assert tree["verdict"]["says"] in page
 
 
+@pytest.fixture(scope="module")
+def network(tmp_path_factory) -> Path:
+    """A hierarchical network that has learned which word says the label."""
+    folder = tmp_path_factory.mktemp("network")
+    training = {"epochs": 8, "learning_rate": 0.02, "average": 1, "label_smoothing": 0.0}
+    given = tree(write_labels(folder / "labels", "hierarchical"), "hierarchical", **training)
+    given["data"]["tokens_per_batch"] = 200
+    return fit(folder / "run", given)
+
+
+def test_every_test_is_run_on_a_hierarchical_network(network, tmp_path):
+    few = (*QUICK, "--settings.seeds", "1", "--settings.epochs", "1", "--limit", "20")
+    done = qkv("explain", network, *few, "--train", "--json", "--output", tmp_path)
+    assert done.status == 0, done.err
+    report = json.loads(done.out)
+    assert {one["test"] for one in report["findings"]} == set(TESTS)
+    assert report["weights"] == (
+        "of each word in its sentence, times that of the sentence in its text"
+    )
+    found = {one["test"]: one["value"] for one in report["findings"]}
+    assert found["permutation"]["mean"] > 0.1  # it reads where it looks
+    assert all(one["n"] > 1 for one in found.values())
+
+
 def test_the_same_seed_finds_the_same(keyword_classifier):
     words = ("explain", keyword_classifier, *QUICK, "--limit", "9", "--json")
     trees = [json.loads(qkv(*words, "--seed", seed).out) for seed in ("3", "3", "4")]
-    for tree in trees:
-        del tree["seconds"]
+    for one in trees:
+        del one["seconds"]
     assert trees[0] == trees[1] != trees[2]
 
 

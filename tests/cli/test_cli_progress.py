@@ -6,6 +6,7 @@ from unittest.mock import patch
 
 import pytest
 
+from qkv.cli.lines import STDIN, read_lines
 from qkv.cli.progress import Progress
 from qkv.run import load
 from small_runs import qkv
@@ -63,3 +64,25 @@ def test_progress_is_called_each_step_and_its_numbers_add_up_to_the_texts(traine
     load(trained).translate(["a b c d", "b", "a a"], progress=calls.append)
     assert sum(calls) == 3
     assert len(calls) >= 5  # four tokens and the end symbol
+
+
+def test_one_step_is_one_step():
+    log = io.StringIO()
+    progress = Progress("translate", silent_seconds=0.0, seconds_between_lines=0.0)
+    with patch("sys.stderr", log), progress.chunk(1) as update:
+        update(0)
+        update(1)
+    first, second = log.getvalue().splitlines()
+    assert first.endswith(" 0 s and 1 step with these") and second.endswith(" 2 steps with these")
+
+
+def test_a_verb_that_waits_for_a_keyboard_says_so(trained: Path):
+    class Keyboard(io.TextIOWrapper):
+        def isatty(self) -> bool:
+            return True
+
+    log = io.StringIO()
+    with patch("sys.stdin", Keyboard(io.BytesIO(b"a b\n"))), patch("sys.stderr", log):
+        assert list(read_lines(STDIN)) == ["a b"]
+    assert "line by line from the keyboard; Ctrl-D ends" in log.getvalue()
+    assert qkv("translate", trained, stdin="a b\n").err == ""  # a pipe is no keyboard

@@ -44,6 +44,12 @@ def test_a_source_alone_is_translated_first(trained: Path):
     assert found == records(qkv("saliency", trained, stdin=f"a b c\t{best.text}\n"))[0]
 
 
+def test_the_input_is_named_as_by_the_other_verbs(trained: Path, tmp_path: Path):
+    (tmp_path / "pairs.tsv").write_text("a b\tb a\n")
+    found = qkv("saliency", trained, "--input", tmp_path / "pairs.tsv")
+    assert records(found) == records(qkv("saliency", trained, stdin="a b\tb a\n"))
+
+
 def test_leaving_one_out_finds_the_letter_that_each_output_copies(trained: Path):
     """The run turns sequences round, so that output i hangs on source token n - 1 - i."""
     run = package.load(trained)
@@ -109,7 +115,7 @@ def test_what_cannot_be_is_said_in_a_line(words, stdin, status, said, trained: P
             "unknown saliency method .*Did you mean 'gradient'",
         ),
         ((["a"], []), "1 sources, but 0 targets"),
-        (("a", ["a"]), r"sources are a list of texts; for one, write \['a'\]"),
+        (("a", ["a"]), r"saliency takes a list of texts; for one, write \['a'\]"),
     ],
 )
 def test_what_python_gives_wrong_is_refused(given, said, trained: Path):

@@ -364,3 +364,11 @@ def test_two_directions_are_joined_as_asked(transformer: Path, trained: Path, tm
     auto = qkv("align", transformer, "--attention", "auto", "--reverse", trained, stdin=pairs)
     assert auto.status == 0
     assert f" of {trained}, the best of 40 by agreement" in auto.err
+
+
+def test_a_model_is_not_the_reverse_of_itself(trained: Path, tmp_path: Path):
+    (tmp_path / "link").symlink_to(trained)
+    for other in (trained, tmp_path / "link"):
+        outcome = qkv("align", trained, "--reverse", other, stdin="a b\tb a\n")
+        assert (outcome.status, outcome.out) == (2, "")
+        assert "the other direction" in outcome.err

@@ -238,3 +238,9 @@ def test_pairs_count_and_slice_like_a_sequence(tmp_path):
     assert len(pairs) == 2
     assert pairs[0].source == "one"
     assert pairs[1:] == (pairs[1],)
+
+
+def test_an_empty_line_is_called_one(tmp_path: Path):
+    (tmp_path / "train.tsv").write_text("a\tb\n\n")
+    with pytest.raises(ValueError, match=r"train.tsv:2: .* 1 \(the line is empty\), wanted 2"):
+        read_pairs([str(tmp_path / "train.tsv")])

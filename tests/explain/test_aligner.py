@@ -160,6 +160,9 @@ def test_what_cannot_be_aligned_is_refused():
         align(run, ["a"], ["a"], symmetrize="grow")
     with pytest.raises(ValueError, match="1 layers of 1 heads"):
         align(run, ["a"], ["a"], attention="1.0")
+    for texts in (("abc", "cba"), (["abc"], "c"), ("c", ["abc"])):
+        with pytest.raises(ValueError, match="takes a list of texts; for one, write"):
+            align(run, *texts)
     assert align(run, [], []) == []
 
 
@@ -248,3 +251,11 @@ def test_auto_ranks_on_the_dev_data_of_the_run(corpus: Path):
     found = align(told, TEXTS, TEXTS, attention="auto")
     expected = align(told, TEXTS, TEXTS, attention=best.attention)
     assert [one.pharaoh() for one in found] == [one.pharaoh() for one in expected]
+
+
+def test_what_is_ranked_on_is_pairs_or_pairs_of_texts():
+    run = untrained("luong")
+    texts = [(text, text) for text in TEXTS]
+    assert rank(run, texts) == rank(run, [Pair(text, text, 1) for text in TEXTS])
+    with pytest.raises(ValueError, match=r"pairs are .*\('source', 'target'\), but .* a str"):
+        rank(run, TEXTS)

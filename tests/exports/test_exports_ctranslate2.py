@@ -160,7 +160,8 @@ def test_the_command_writes_a_folder_that_holds_all_that_texts_need(tmp_path: Pa
     texts = tmp_path / "texts"
     texts.write_text("s0 s1 s2\ns3 unheard-of\n")
     outcome = command("export", path, tmp_path / "out", "--to", "ctranslate2", "--check", texts)
-    assert (outcome.status, outcome.out, outcome.err) == (0, f"{tmp_path / 'out'}\n", "")
+    assert (outcome.status, outcome.out) == (0, f"{tmp_path / 'out'}\n")
+    assert outcome.err == "qkv export: it finds the model's tokens for all of 9 sources\n"
     facts = json.loads((tmp_path / "out" / "qkv.json").read_text())
     assert facts["format"] == "ctranslate2" and facts["checked"]["sources"] == 9
     source = Side.load(tmp_path / "out" / facts["source"]["file"])

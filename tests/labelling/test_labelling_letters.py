@@ -159,6 +159,7 @@ def test_a_batch_holds_the_letters_that_asking_reads(corpus: Path):
     read, lengths = model().read_texts([learned.encode(pairs[i].source) for i in (1, 0)])
     assert torch.equal(batch.source[:, :-1], read)
     assert torch.equal(batch.source_lengths - 1, lengths)
+    assert batch.source[1, :2, 1:].tolist() == spell(["known", "other"]).tolist()
     assert not batch.source[0, 1:, 1:].any()
     plain = collate(encode_pairs(pairs, learned, learned, max_length=2), [1, 0])
     assert torch.equal(plain.source, batch.source[..., 0])

@@ -59,13 +59,22 @@ def test_each_tag_hangs_on_words_and_lies_beside_the_attention(tagger: Path, tmp
     assert shown.shape == (1, 1, 3, 3) and list(shown.target) == list(tags.tags)
 
 
-def test_what_cannot_be_asked_of_labels_is_refused(
-    classifier: Path, tagger: Path, hierarchical: Path
-):
+def test_a_texts_label_hangs_on_its_words_through_its_sentences(hierarchical: Path):
+    run, text = package.load(hierarchical), "a b . c up d . e"
+    methods = ("gradient", "gradient-input", "leave-one-out", "rollout")
+    found = records(qkv("saliency", hierarchical, "--method", *methods, stdin=f"{text}\n"))
+    (answer,) = run.classify([text])
+    assert {one["target"] for one in found} == {answer.label} == {"up"}
+    assert all(len(one["values"][0]) == 8 for one in found)
+    # both are float32 products of the same two weights
+    assert_close(torch.tensor(found[3]["values"][0]), answer.attention, rtol=1e-6, atol=1e-7)
+    assert torch.tensor(found[2]["values"][0]).argmax() == 4  # the word that says the label
+
+
+def test_what_cannot_be_asked_of_labels_is_refused(classifier: Path, tagger: Path):
     for run, line, said in (
         (classifier, "a b\tnolabel", "'nolabel' is not 1 label that the model knows"),
         (tagger, "a b\tX", "'X' is not 2 labels that the model knows"),
-        (hierarchical, "a b c", "a Hierarchical reads a text in pieces"),
     ):
         outcome = qkv("saliency", run, stdin=f"{line}\n")
         assert (outcome.status, outcome.out) == (1, "") and said in outcome.err

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import copy
+import itertools
 
 import pytest
 import torch
 from hypothesis import given, settings
+from hypothesis import strategies as st
 from model_cases import built, padded, sources, variant
 from test_models_ready import COVERED, walk
 from test_models_steps import SIZES, Move, walks
@@ -28,6 +30,11 @@ CLOSE = {"rtol": 0, "atol": 1000 * 2**-24}
 
 def small(case):
     return built(case, torch.float32)
+
+
+# A number that another rounding takes to the other side moves by a unit, 1 / 127 of its row's
+# largest, and what reads it by a hundredth of a typical sum; on these walks few do.
+NEAR = {"rtol": 0, "atol": 0.05}
 
 
 @pytest.fixture(params=["alone", "columns", "rows"])
@@ -58,6 +65,20 @@ def agree(model, moves):
 @given(moves=walks())
 def test_any_walk_gives_the_numbers_of_the_model(case, moves):
     agree(small(case), moves)
+
+
+@pytest.mark.parametrize("case", COVERED, ids=str)
+def test_int8_too_is_what_torch_computes(case, way):
+    model = small(case)
+    decoder = model.ready("int8")
+    assert isinstance(decoder, CompiledSearch) or "VNNI" in str(model.search_plan("int8"))
+    other = TransformerSearch(model, "int8")
+    for (found, rows), (expected, whole) in zip(
+        walk(decoder, MOVES), walk(other, MOVES), strict=True
+    ):
+        assert_close(found, expected, **NEAR)
+        assert (found - expected).abs().median() < CLOSE["atol"]
+        assert_close(rows, whole, **NEAR)
 
 
 MOVES = [
@@ -104,6 +125,25 @@ def test_the_state_is_a_value():
     assert_close(decoder.step(tokens, before.state).log_probs, first, rtol=0, atol=0)
 
 
+@pytest.mark.parametrize("precision", ["float32", "int8"])
+@pytest.mark.parametrize("rows", [1, 3, 29])
+def test_the_best_token_is_the_first_of_the_largest_that_may_be_written(rows, precision, way):
+    torch.manual_seed(rows)
+    config = TransformerConfig(width=44, heads=2, feedforward=67, decoder_layers=2)
+    model = build_model(config, 31, 577).eval()
+    with torch.no_grad():
+        model.output.project.bias[:2] = 50.0  # PAD and BOS are likeliest
+        model.output.project.bias[-1] = 1.0
+    decoder = model.ready(precision)
+    state = decoder.start(torch.randint(4, 31, (rows, 5)), torch.randint(1, 6, (rows,)))
+    tokens = torch.randint(4, 577, (rows, 1))
+    step, best = decoder.step(tokens, state), decoder.best(tokens, state)
+    log_probs, places = step.log_probs[..., 2:].max(-1)
+    assert torch.equal(best.tokens, places + 2)
+    assert_close(best.log_probs, log_probs, rtol=0, atol=0)
+    assert_close(best.attention, step.attention, rtol=0, atol=0)
+
+
 @pytest.mark.parametrize("method", ["greedy", "beam", "sample"])
 def test_a_search_longer_than_every_reserve_writes_the_text_of_torch(method, way):
     model = copy.deepcopy(small(COVERED[0]))
@@ -121,15 +161,28 @@ def test_a_search_longer_than_every_reserve_writes_the_text_of_torch(method, way
         assert_close(one.attention, other.attention, **CLOSE)
 
 
+@given(lengths=st.lists(st.integers(1, 90), min_size=1, max_size=40))
+def test_units_are_whole_sentences_and_all_of_them(lengths):
+    bounds = compiled._groups(lengths)
+    ends = list(itertools.accumulate(lengths, initial=0))
+    assert bounds[0] == 0 and bounds[-1] == ends[-1]
+    assert all(a < b for a, b in itertools.pairwise(bounds)) and set(bounds) <= set(ends)
+    aim = ends[-1] / max(1, round(ends[-1] / compiled._CHUNK))
+    assert max(b - a for a, b in itertools.pairwise(bounds)) <= aim + 1.5 * max(lengths)
+
+
+@pytest.mark.parametrize("precision", ["float32", "int8"])
 @pytest.mark.parametrize("name", ["output.project.bias", "decoder.0.around_self.norm.weight"])
-def test_a_parameter_that_is_not_a_number_is_seen_wherever_it_stands(name, way):
+def test_a_parameter_that_is_not_a_number_is_seen_wherever_it_stands(name, precision, way):
     """In the last column alone, or in all."""
     model = copy.deepcopy(small(COVERED[0]))
     with torch.no_grad():
         dict(model.named_parameters())[name][-1] = torch.nan
-    decoder = model.ready()
+    decoder = model.ready(precision)
     step = decoder.step(torch.full((3, 1), BOS), decoder.start(*padded(sources(SIZES))))
     assert step.log_probs.isnan().all()
+    best = decoder.best(torch.full((3, 1), BOS), decoder.start(*padded(sources(SIZES))))
+    assert best.log_probs.isnan().all()
 
 
 def test_the_plan_says_which_way_and_why(monkeypatch):

@@ -161,18 +161,19 @@ def test_learned_positions_still_end_where_their_table_ends():
     ],
     ids=str,
 )
-def test_bfloat16_differs_by_what_its_rounding_explains(case):
+@pytest.mark.parametrize(("precision", "rounding"), [("bfloat16", 2**-9), ("int8", 2**-7)])
+def test_less_precision_differs_by_what_its_rounding_explains(case, precision, rounding):
     model = built(case, torch.float32)
     source, tokens = padded(sources(SIZES)), torch.full((3, 1), BOS)
     steps = [
         decoder.step(tokens, decoder.start(*source)).log_probs
-        for decoder in (model, model.ready("bfloat16"))
+        for decoder in (model, model.ready(precision))
     ]
-    exact, half = (step.view(3, TARGET) for step in steps)
-    assert half.dtype == exact.dtype
-    error = (half - exact).abs().max()
-    # Each product rounds by 2^-9 of numbers of the size of the logits; some ten follow each other.
-    assert 0 < error < 10 * 2**-9 * (1 + exact.abs().max())
+    exact, less = (step.view(3, TARGET) for step in steps)
+    assert less.dtype == exact.dtype
+    error = (less - exact).abs().max()
+    # Each product rounds by so much of numbers of the size of the logits; some ten follow.
+    assert 0 < error < 10 * rounding * (1 + exact.abs().max())
 
 
 @pytest.mark.parametrize("kind", ["rnnsearch", "luong"])
@@ -182,6 +183,35 @@ def test_a_known_target_too_is_read_with_rounded_layers(kind):
     exact, half = (one.force(*given).features for one in (model, reduced(model, "bfloat16")))
     # Features are at most some units; ten roundings by 2^-9 of them follow each other.
     assert 0 < (half - exact).abs().max() < 10 * 2**-9 * (1 + exact.abs().max())
+
+
+@pytest.mark.parametrize("bias", [True, False])
+def test_products_in_int8_are_those_of_rounded_rows(bias):
+    torch.manual_seed(0)
+    layer = nn.Linear(13, 7, bias=bias)
+    with torch.no_grad():
+        layer.weight[3] = 0  # a row that is worth nothing
+    rows = torch.randn(2, 5, 13)
+    rows[0, 2] = 0
+    found = reduced(nn.Sequential(layer), "int8")(rows)
+    x, w = rows.double(), layer.weight.detach().double()
+    units = [t.abs().amax(-1, keepdim=True) / 127 for t in (x, w)]
+    x, w = (
+        unit * torch.where(unit > 0, t / unit, 0).round()
+        for t, unit in zip((x, w), units, strict=True)
+    )
+    exact = x @ w.t() + (layer.bias.detach().double() if bias else 0)
+    # Sums of whole numbers are exact; what follows rounds some three times.
+    assert_close(found.double(), exact, rtol=0, atol=4 * 2**-24 * float(exact.abs().max()))
+
+
+@pytest.mark.parametrize("what", [torch.nan, torch.inf])
+def test_what_is_not_finite_is_seen_through_int8(what):
+    layer = reduced(nn.Sequential(nn.Linear(5, 3)), "int8")
+    rows = torch.ones(2, 5).index_fill(1, torch.tensor([4]), what)
+    rows[1] = 1
+    found = layer(rows)
+    assert found[0].isnan().all() and found[1].isfinite().all()
 
 
 def test_float32_is_the_model_and_bfloat16_leaves_the_model_alone():

@@ -1,4 +1,4 @@
-"""Two small trained models, and a server that has both."""
+"""Small trained models, one of each kind of answer, and a server that has them all."""
 
 from __future__ import annotations
 
@@ -6,22 +6,28 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from serving import BARE, HEADS, Running, httpx, running
+from serving import BARE, HEADS, LABELS, Running, httpx, running
 
-from small_runs import fit, tree, write_corpus
+from small_runs import fit, tree, write_corpus, write_labels
 
 
 @pytest.fixture(scope="session")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """A model with many heads, and one without attention."""
+    """A model with many heads, one without attention, and one of each kind that labels."""
     folder = tmp_path_factory.mktemp("serve")
-    corpus = write_corpus(folder / "corpus")
-    return {kind: fit(folder / kind, tree(corpus, kind)) for kind in (HEADS, BARE)}
+    corpora = dict.fromkeys((HEADS, BARE), write_corpus(folder / "corpus"))
+    corpora |= {kind: write_labels(folder / f"{kind}-labels", kind) for kind in LABELS}
+    learned = {"epochs": 8, "learning_rate": 0.02, "label_smoothing": 0.0, "average": 1}
+    training = dict.fromkeys(LABELS, learned)
+    return {
+        kind: fit(folder / kind, tree(corpus, kind, **training.get(kind, {})))
+        for kind, corpus in corpora.items()
+    }
 
 
 @pytest.fixture(scope="session")
 def server(runs: dict[str, Path]) -> Iterator[Running]:
-    with running(runs[HEADS], runs[BARE]) as found:
+    with running(*runs.values()) as found:
         yield found
 
 

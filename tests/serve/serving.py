@@ -1,4 +1,4 @@
-"""Servers in processes of their own, on loopback, with two small trained models."""
+"""Servers in processes of their own, on loopback, with small trained models."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ pytest.importorskip("fastapi", reason="the extra serve is not installed")
 
 HEADS = "transformer"
 BARE = "rnnenc"
+LABELS = ("classifier", "hierarchical", "tagger")
 
 
 @dataclass(frozen=True)

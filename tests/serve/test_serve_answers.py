@@ -89,10 +89,16 @@ def test_the_last_layers_mean_is_what_the_run_reports(client, runs):
 
 def test_models_health_and_metrics_are_told(client):
     models = client.get("/models").json()["models"]
-    assert [(model["name"], model["attends"]) for model in models] == [
-        (HEADS, True),
-        (BARE, False),
+    assert [(model["name"], model["attends"], model["answers"]) for model in models] == [
+        (HEADS, True, ["/translate", "/align", "/attention"]),
+        (BARE, False, ["/translate"]),
+        ("classifier", True, ["/classify"]),
+        ("hierarchical", True, ["/classify"]),
+        ("tagger", True, ["/tag"]),
     ]
+    assert [sorted(model["labels"] or []) for model in models] == [
+        [], [], ["down", "up"], ["down", "up"], ["HIGH", "LOW", "MARK"],
+    ]  # fmt: skip
     assert client.get("/health").json() == {"status": "ok", "waiting": 0}
     client.post("/translate", json={"text": "a"})
     lines = client.get("/metrics").text.splitlines()
@@ -103,5 +109,7 @@ def test_models_health_and_metrics_are_told(client):
 
 def test_the_description_names_every_path(client):
     paths = client.get("/openapi.json").json()["paths"]
-    assert {"/translate", "/align", "/attention", "/models", "/health"} <= set(paths)
+    assert {
+        "/translate", "/classify", "/tag", "/align", "/attention", "/models", "/health",
+    } <= set(paths)  # fmt: skip
     assert "429" in paths["/translate"]["post"]["responses"]

@@ -16,6 +16,9 @@ def test_a_request_that_passes_a_limit_is_told_the_limit(client, refused):
     assert many["limit"] == 256 and "257 texts" in many["message"]
     long = refused(client.post("/translate", json={"text": "a " * 513}), 422)
     assert long["limit"] == 512 and "513 tokens" in long["message"]
+    for path in ("/classify", "/tag"):
+        assert refused(client.post(path, json={"text": ["a"] * 257}), 422)["limit"] == 256
+        assert refused(client.post(path, json={"text": "a " * 513}), 422)["limit"] == 512
     assert refused(client.post("/translate", json={"text": "a", "n_best": 11}), 422)["limit"] == 10
     assert refused(client.post("/translate", json={"text": "a", "beam": 17}), 422)["limit"] == 16
     assert (
@@ -36,6 +39,12 @@ def test_a_request_that_passes_a_limit_is_told_the_limit(client, refused):
         ("/align", {"source": ["a", "b"], "target": "c"}, "2 sources"),
         ("/align", {"source": "a", "target": " "}, "target 0"),
         ("/align", {"source": "a", "target": "b", "model": BARE}, "no attention"),
+        ("/classify", {"text": "a", "model": HEADS}, "gives texts; it answers /translate /align"),
+        ("/tag", {"text": "a", "model": "classifier"}, "it answers /classify, not /tag"),
+        ("/translate", {"text": "a", "model": "tagger"}, "a label for each word; it answers /tag"),
+        ("/attention", {"source": "a", "model": "hierarchical"}, "it answers /classify, not"),
+        ("/classify", {"text": ["a", " "]}, "text 1 is empty"),
+        ("/tag", {"text": "a", "n_best": 2}, "n_best"),
         ("/attention", {"source": "a", "kind": "sideways"}, "sideways"),
         ("/attention", {"source": "a", "kind": "cross-attention", "layer": 2}, "layer is 2"),
         ("/attention", {"source": "a", "kind": "cross-attention", "head": 3}, "head is 3"),
@@ -71,6 +80,8 @@ def test_a_key_is_asked_for_where_there_is_one(runs, refused):
         assert client.get("/health").status_code == 200
         for path in ("/align", "/attention", "/view"):
             refused(client.post(path, json={"source": "a", "target": "b"}), 401)
+        for path in ("/classify", "/tag"):
+            refused(client.post(path, json={"text": "a"}), 401)
         assert client.get("/page/viewer.js").status_code == 200
 
 

@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterator
 
 import pytest
 from view_figures import SCRIPTS, soft
-from view_pages import SIZES
 
 from browser import launched
 from qkv.view import Figure, save
+from view_pages import SIZES
 
 Open = Callable[..., object]
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from view_pages import tip
 
 pytest.importorskip("jupyterlab", reason="the extra dev is not installed")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -134,9 +135,9 @@ def test_a_rounded_page_says_so_and_is_off_by_at_most_its_step(precision, step):
 
 def test_a_transformers_output_gives_each_kind_its_labels_and_its_mask():
     output = SimpleNamespace(
-        encoder_attentions=(weights(2, 3, 5, 5),) * 2,
-        decoder_attentions=(torch.eye(4).expand(2, 3, 4, 4),) * 2,
-        cross_attentions=(weights(2, 3, 4, 5),) * 2,
+        encoder_attentions=(weights(1, 3, 5, 5),) * 2,
+        decoder_attentions=(torch.eye(4).expand(1, 3, 4, 4),) * 2,
+        cross_attentions=(weights(1, 3, 4, 5),) * 2,
     )
     shown = show(output, list("abcde"), list("wxyz"), "Marian")
     assert isinstance(shown, Viewer)
@@ -194,3 +195,63 @@ def test_a_page_of_maps_is_small_before_a_head_is_opened():
     maps = random_maps(12, 12, 60, 60)
     assert len(json.dumps(entry(maps))) < 500_000  # 144 pictures of 40 x 40, in base64
     assert html([maps], "t").count('<script id="head-0-') == 144
+
+
+def test_the_items_of_a_batch_are_not_taken_for_heads():
+    query = torch.randn(2, 5, 3)  # [batch, time, dim]
+    out = qkv.attend(query, query, need="weights")
+    with pytest.raises(ValueError, match=r"a batch of 2; choose one item"):
+        show(out, list("abcde"))
+    one = show(qkv.attend(query[:1], query[:1], need="weights"), list("abcde"))
+    assert one.shape == (1, 1, 5, 5)
+    assert show(out.weights, list("abcde")).shape == (1, 2, 5, 5)  # heads, since it is said so
+
+
+def test_one_item_of_a_transformers_batch_is_shown_and_only_a_chosen_one():
+    output = SimpleNamespace(attentions=(weights(2, 3, 5, 5),) * 2)
+    with pytest.raises(ValueError, match=r"a batch of 2; .*from_transformers\(.*item="):
+        show(output, list("abcde"))
+    (maps,) = from_transformers(output, list("abcde"), item=1)
+    np.testing.assert_array_equal(maps.head(1, 2), output.attentions[1][1, 2])
+    step = SimpleNamespace(cross_attentions=((weights(4, 2, 1, 5),) * 3,) * 2)
+    with pytest.raises(ValueError, match="a batch of 4"):
+        show(step, list("abcde"), list("xy"))
+
+
+def test_a_translation_is_shown_with_its_own_tokens(trained: Path):
+    best = qkv.load(trained).translate(["a b c d"])[0][0]
+    shown = show(best)
+    assert isinstance(shown, Figure)
+    assert shown.source == ("a", "b", "c", "d", "</s>")
+    assert shown.target == (*best.text.split(), "</s>")
+    assert shown.title == f"a b c d → {best.text}"
+    np.testing.assert_array_equal(shown.weights, best.attention)
+
+
+def test_a_label_is_shown_with_the_words_that_it_looked_at(keyword_classifier: Path):
+    found = qkv.load(keyword_classifier).classify(["good x y"])[0]
+    shown = show(found, title="Mine")
+    assert (shown.target, len(shown.source), shown.title) == ((found.label,), 3, "Mine")
+    np.testing.assert_array_equal(shown.weights[0], found.attention)
+
+
+def test_what_has_no_labels_of_its_own_needs_them(without_attention: Path):
+    with pytest.raises(ValueError, match="source: a label a column"):
+        show(weights(3, 5))
+    best = qkv.load(without_attention).translate(["a b"])[0][0]
+    with pytest.raises(ValueError, match="its model has no attention"):
+        show(best)
+    with pytest.raises(ValueError, match=r"head 7 .* 2 heads"):
+        show(weights(2, 5, 5), list("abcde")).select(heads=[7])
+
+
+def test_the_labels_of_words_are_shown_with_the_words():
+    tokens = [SimpleNamespace(text=word) for word in ("she", "reads")]
+    tagged = SimpleNamespace(
+        source=SimpleNamespace(text="she reads", tokens=tokens),
+        tags=("PRON", "VERB"),
+        text="PRON VERB",
+        attention=weights(2, 2),
+    )
+    shown = show(tagged)
+    assert (shown.target, shown.source) == (("PRON", "VERB"), ("she", "reads"))

@@ -9,11 +9,11 @@ import xml.etree.ElementTree as ElementTree
 import numpy as np
 import pytest
 from view_figures import random_figure, soft
-from view_pages import SIZES, download, hover, painted, press, tip
 
 from qkv.view import Figure, save
 from qkv.view.colours import NIGHT, PAPER, rgb, top
 from qkv.view.labels import isolate, visible
+from view_pages import SIZES, download, hover, painted, press, tip
 
 
 @pytest.mark.parametrize("size", SIZES)

@@ -112,3 +112,8 @@ def test_four_million_cells_are_too_many_by_default(tmp_path):
     figure = Figure(np.full((2000, 2000), 1 / 2000), names, names, "")
     with pytest.raises(ValueError, match="2,000 x 2,000 cells"):
         save(figure, tmp_path / "a.svg")
+
+
+def test_a_folder_that_is_not_there_is_named_and_no_inner_file(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"none/a\.html'$"):
+        save(FIGURES, tmp_path / "none" / "a.html")

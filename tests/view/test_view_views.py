@@ -12,11 +12,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from view_figures import random_maps, soft
-from view_pages import SIZES, download, hover, painted, tip, until
 
 from qkv.view import AttentionMaps, Figure, words
 from qkv.view.colours import PAPER_SIGNED, rgb, top
 from qkv.view.words import merge
+from view_pages import SIZES, download, hover, painted, tip, until
 
 TOKENS = ["the", "atten", "##tion", "日本", "שלום", "e\u0301", "</s>"]
 DOCS = Path(__file__).parents[2] / "docs" / "viewer"

@@ -8,13 +8,13 @@ import json
 import numpy as np
 import pytest
 from view_figures import random_maps
-from view_pages import tip, until
 
 from qkv.view import Viewer
 from qkv.view.bundle import bundle
 from qkv.view.document import part
 from qkv.view.html import contents
 from qkv.view.pack import pack
+from view_pages import tip, until
 
 # What a notebook's front end does for a module: two views on two models, each with a kernel that
 # answers late, and says what it was asked.

@@ -1,4 +1,4 @@
-"""The plain case told at a glance: softmax over (scaled) dot products, four dimensions, no more.
+"""The plain case told at a glance: softmax over (scaled) dot products, one batch, no more.
 
 attend() looks at its arguments one after another, which takes as long as a small attention does.
 Here they are looked at once, all together: what is not plain, or not right, goes the general way,
@@ -76,14 +76,14 @@ def _fused(
     shape, other = query.shape, key.shape
     if (
         kind is None
-        or len(shape) != 4
-        or len(other) != 4
+        or len(shape) not in (3, 4)
+        or len(other) != len(shape)
         or other != value.shape
-        or shape[3] != other[3]
-        or shape[1] != other[1]
+        or shape[-1] != other[-1]
         or shape[0] != other[0]
+        or (len(shape) == 4 and shape[1] != other[1])
         or 0 in shape
-        or other[2] == 0
+        or other[-2] == 0
         or query.dtype not in _TYPES
         or key.dtype != query.dtype
         or value.dtype != query.dtype
@@ -92,9 +92,12 @@ def _fused(
         or transformed()
     ):
         return None
-    scale = kind.scale(shape[3])
+    scale = kind.scale(shape[-1])
+    if len(shape) == 3:
+        query, key, value = query.unsqueeze(1), key.unsqueeze(1), value.unsqueeze(1)
     if query.requires_grad or key.requires_grad or value.requires_grad:
         context = differentiable_twice(query, key, value, None, scale, causal)
     else:
         context = F.scaled_dot_product_attention(query, key, value, is_causal=causal, scale=scale)
-    return context if loses_none(query) else with_lost_rows(query, context)
+    context = context if loses_none(query) else with_lost_rows(query, context)
+    return context if len(shape) == 4 else context.squeeze(1)

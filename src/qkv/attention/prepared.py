@@ -127,6 +127,10 @@ def prepare_for(
     """Prepare the keys for queries that are known, as is what they see."""
     if seen is None:
         return Prepared(score.prepare(key), value)
+    if isinstance(seen, Runs):  # whose loops read no other values; but a score may read keys
+        if score.prepares:
+            key, _ = empty(key, key, seen.hidden)
+        return Prepared(score.prepare(key), value, mask, seen)
     key, value = empty(key, value, seen.hidden)
     return Prepared(score.prepare(key), value, mask, seen)
 

@@ -114,9 +114,7 @@ def step(
         tensors = {"query": query, "key": key, "value": value, "mask": seen.sample}
         leading = _leading(tensors, only)
         work = Work(slots, query, key, value, None, asked, leading, only=only)
-        if isinstance(seen, Tiles):
-            return replace(work, tiles=seen)
-        return replace(work, runs=seen, query=seen.hide_rows(query))
+        return _laid_out(work, seen)
     if isinstance(bias, Placed):
         bias = bias.dense(query.shape[-2], key.shape[-2], query.device).to(query.dtype)
         slots = replace(slots, bias=bias)
@@ -129,6 +127,17 @@ def step(
             tensors["mask"] = seen.allowed
         query = seen.hide_rows(query)
     return Work(slots, query, key, value, seen, asked, _leading(tensors, only), only=only)
+
+
+def _laid_out(work: Work, seen: Tiles | Runs) -> Work:
+    if isinstance(seen, Tiles):
+        return replace(work, tiles=seen)
+    query, key = work.query, work.key
+    if torch.is_grad_enabled():  # else queries that read nothing give nothing
+        query = seen.hide_rows(query)
+    if work.slots.score.prepares and query.shape[-2] > 1:
+        key, _ = empty(key, key, seen.hidden)  # what the loops share of them looks at all
+    return replace(work, runs=seen, query=query, key=key)
 
 
 def _leading(tensors: dict[str, Tensor], only: WeightsOf | None) -> torch.Size:

@@ -134,6 +134,11 @@ def refuse_idle(words: list[str], arguments: Arguments) -> None:
     for option in ("--symmetrize", "--reverse-attention"):
         if arguments.reverse is None and given(words, option):
             raise UsageError(f"{option} belongs to --reverse RUN; leave it out, or give that")
+    if arguments.reverse is not None and arguments.reverse.resolve() == arguments.run.resolve():
+        raise UsageError(
+            f"--reverse {arguments.reverse} is the run itself; give a model of the other "
+            "direction, trained on the same pairs with source and target exchanged"
+        )
     if arguments.reverse is not None and arguments.units != "words":
         raise UsageError(
             "two models cut a text into tokens each in its own way, so --reverse joins links of "

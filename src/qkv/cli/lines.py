@@ -8,6 +8,8 @@ from itertools import islice
 from pathlib import Path
 from typing import TypeVar
 
+from qkv.marks import without_mark
+
 STDIN = Path("-")
 
 Item = TypeVar("Item")
@@ -19,16 +21,19 @@ def name_of(path: Path) -> str:
 
 
 def read_lines(path: Path) -> Iterator[str]:
-    """Give the lines of a file, or of standard input (`-`), without their ends.
+    """Give the lines of a file, or of standard input (`-`), without their ends or a mark.
 
     Raises:
         OSError: the file cannot be read.
         ValueError: a line is not UTF-8.
     """
+    if path == STDIN and sys.stdin.isatty():
+        print("qkv: reading line by line from the keyboard; Ctrl-D ends", file=sys.stderr)
     with sys.stdin.buffer if path == STDIN else path.open("rb") as stream:
         for number, line in enumerate(stream, start=1):
+            content = without_mark(line, name_of(path)) if number == 1 else line
             try:
-                yield line.decode("utf-8").rstrip("\r\n")
+                yield content.decode("utf-8").rstrip("\r\n")
             except UnicodeDecodeError as error:
                 where = f"{name_of(path)}, line {number}"
                 raise ValueError(

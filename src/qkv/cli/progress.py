@@ -60,9 +60,10 @@ class Progress:
             now = time.monotonic()
             if now >= due:
                 due = now + self.between
+                counted = f"{steps:,} step{'s' * (steps > 1)}"
                 print(
                     f"qkv {self.verb}: {self.done:,} of {self.known:,} lines read are done; "
-                    f"{now - started:.0f} s and {steps:,} steps with these",
+                    f"{now - started:.0f} s and {counted} with these",
                     file=sys.stderr,
                     flush=True,
                 )

@@ -43,7 +43,7 @@ class Arguments:
 
     run: tyro.conf.Positional[Path]
     """The run folder."""
-    input: tyro.conf.Positional[Path] = STDIN
+    input: Path = STDIN
     """Sources, or pairs; - is standard input."""
     method: tuple[
         Literal[

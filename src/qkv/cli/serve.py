@@ -38,6 +38,9 @@ class Arguments:
     """The address to listen at; the default is reached from this machine alone."""
     port: int = 8000
     """The port; 0: any that is free."""
+    threads: int = 0
+    """Cores that the models compute on; 0: all for large batches, and for small ones all but one,
+    which answers HTTP meanwhile."""
     drain_seconds: float = 30.0
     """Time to finish in, once told to stop."""
     limits: Limits = field(default_factory=Limits)
@@ -52,13 +55,16 @@ def run(words: list[str]) -> int:
     folders = named(arguments.runs)
     if missing := [name for name in NEEDED if not find_spec(name)]:
         raise ValueError(f"serving needs {', '.join(missing)}: pip install 'qkv[serve]'")
+    if arguments.threads < 0:
+        raise UsageError(f"--threads {arguments.threads}: give a number of cores, or 0")
     from qkv.run import load
     from qkv.serve.app import create_app
     from qkv.serve.server import bound, serve
 
     runs: dict[str, Run] = {name: load(folder) for name, folder in folders.items()}
     key = os.environ.get("QKV_API_KEY") or None
-    app = create_app(runs, limits=arguments.limits, key=key)
+    app = create_app(runs, limits=arguments.limits, key=key, threads=arguments.threads)
+    app.state.house.warm()
     try:
         listening = bound(arguments.host, arguments.port)
     except OSError as error:

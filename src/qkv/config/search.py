@@ -34,8 +34,8 @@ class SearchConfig:
     """See max_ratio."""
     seed: int = 1
     """sample: fixes the draws."""
-    precision: Literal["float32", "bfloat16"] = "float32"
-    """Type of the matrix products; bfloat16 is faster where the processor multiplies it."""
+    precision: Literal["float32", "bfloat16", "int8"] = "float32"
+    """Type of the matrix products; int8 and bfloat16 are faster where the processor has them."""
 
 
 METHOD_OF = {

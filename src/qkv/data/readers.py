@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import codecs
 import difflib
 import gzip
 import lzma
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 from qkv.data.pairs import Pair, Pairs, Problem, Report
+from qkv.marks import without_mark
 
 _GZIP, _XZ = b"\x1f\x8b", b"\xfd7zXZ\x00"
 _ALONE = "line without partner"
@@ -112,7 +112,8 @@ def columns(
         row = tuple(line.split(separator, cuts))
         more = len(row) - len(names)
         if more < 0 or (more > 0 and not repeat_last):
-            detail = f"{len(row)}, wanted {len(names)} ({shown.join(names)})"
+            empty = "" if line else " (the line is empty)"
+            detail = f"{len(row)}{empty}, wanted {len(names)} ({shown.join(names)})"
             yield Problem(file, number, "wrong number of columns", detail)
         else:
             called = names + names[-1:] * more
@@ -147,7 +148,7 @@ def _filled(
 
 
 def _lines(file: str) -> Iterator[str | Problem]:
-    data = _content(file).removeprefix(codecs.BOM_UTF8)
+    data = _content(file)
     # Only \n ends a line: str.splitlines would also break at U+2028 and others inside a text.
     for number, raw in enumerate(data.removesuffix(b"\n").split(b"\n") if data else (), 1):
         try:
@@ -179,9 +180,7 @@ def _content(file: str) -> bytes:
             data = lzma.decompress(data)
     except (EOFError, OSError, zlib.error, lzma.LZMAError) as error:
         raise ValueError(f"{file}: the compressed file is damaged ({error})") from None
-    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        raise ValueError(f"{file}: is UTF-16; write it as UTF-8 (iconv -f UTF-16 -t UTF-8 {file})")
-    return data
+    return without_mark(data, file)
 
 
 def _near(path: Path) -> str:

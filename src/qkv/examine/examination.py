@@ -15,10 +15,14 @@ from qkv.explain.faithfulness import TESTS, Material, Settings, Subject
 from qkv.explain.faithfulness.finding import Finding, scipy_stats
 from qkv.explain.faithfulness.material import Learning
 from qkv.explain.faithfulness.quality import correct
-from qkv.models.classifier import Classifier
 from qkv.run import Run
 from qkv.text.vocabulary import SPECIALS
 
+WEIGHTS = {
+    "classifier": "of each word",
+    "hierarchical": "of each word in its sentence, times that of the sentence in its text",
+}
+"""What the one row of weights is, by the kind of model."""
 TOKENS = 2048  # in a batch that is only read
 
 
@@ -68,6 +72,7 @@ def examine(
         "n": len(subject),
         "seed": seed,
         "accuracy": float(correct(subject.seen.probabilities, subject.labels).mean()),
+        "weights": WEIGHTS[run.config.model.kind],
         "seconds": seconds,
     }
     return Report(findings, about)
@@ -101,11 +106,12 @@ def refuse_others(run: Run) -> None:
     Raises:
         ValueError: it does not; says what there is for it.
     """
-    if not isinstance(run.network, Classifier):
+    if run.network.predicts != "label":
         raise ValueError(
-            f"these tests are of models that give a text one label by one row of weights "
-            f'(model.kind = "classifier"), and this run is a {run.config.model.kind}; what it '
-            "looked at: `qkv translate RUN --show` or --html, and `qkv align RUN`"
+            "these tests are of models that give a text one label by one row of weights "
+            '(model.kind = "classifier" or "hierarchical"), and this run is a '
+            f"{run.config.model.kind}; what it looked at: `qkv translate RUN --show` or --html, "
+            "and `qkv align RUN`"
         )
 
 
@@ -115,7 +121,6 @@ def subject_of(run: Run, pairs: Pairs, seed: int, tokens_per_batch: int) -> Subj
     Raises:
         ValueError: a label is none that the model knows, or a text has no word.
     """
-    assert isinstance(run.network, Classifier)
     labels, sequences = [], []
     for pair in pairs:
         ids, (label, *more) = run.source.ids(pair.source), [*run.target.ids(pair.target), 0]
@@ -129,7 +134,7 @@ def subject_of(run: Run, pairs: Pairs, seed: int, tokens_per_batch: int) -> Subj
         labels.append(label - len(SPECIALS))
         sequences.append(list(map(int, ids)))
     return Subject(
-        run.network,
+        run.labeller,
         sequences,
         np.array(labels),
         run.target.vocabulary.symbols[len(SPECIALS) :],

@@ -17,6 +17,7 @@ from qkv.explain.symmetrize import symmetrizer
 from qkv.explain.words import align_words
 from qkv.models.model import EncoderDecoder
 from qkv.text import Side
+from qkv.text.given import check_texts
 
 _TOKENS = 4096  # padded tokens of a batch
 
@@ -136,8 +137,11 @@ def look(run: Trained, sources: Sequence[str], targets: Sequence[str]) -> Iterat
     """Return where a model looks in each source while it reads the target, in the order given.
 
     Raises:
-        ValueError: the model has no attention; more sources than targets or fewer.
+        ValueError: the model has no attention; one text instead of a list of them; more sources
+            than targets or fewer.
     """
+    for texts in (sources, targets):
+        check_texts(texts, "align")
     if not run.model.attends:
         raise ValueError(
             f"a {type(run.model).__name__} has no attention to align by; train a model that has, "

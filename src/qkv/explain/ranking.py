@@ -56,7 +56,7 @@ def criterion(pairs: Sequence[Pair]) -> By:
 
 def best_reading(
     run: Trained,
-    pairs: Sequence[Pair],
+    pairs: Sequence[Pair | tuple[str, str]],
     *,
     by: By | None = None,
     reverse: Trained | None = None,
@@ -67,7 +67,7 @@ def best_reading(
 
 def rank(
     run: Trained,
-    pairs: Sequence[Pair],
+    pairs: Sequence[Pair | tuple[str, str]],
     *,
     by: By | None = None,
     reverse: Trained | None = None,
@@ -76,28 +76,31 @@ def rank(
 
     Args:
         run: the model.
-        pairs: on which to rank, source and target as the model has them.
+        pairs: on which to rank, source and target as the model has them: `qkv.data.Pair`, or
+            ("source", "target").
         by: agreement, or aer, which needs gold links; None: aer where all pairs have them.
         reverse: a model of the other direction. By agreement, all pairs of a reading of one and a
             reading of the other are ranked; by aer, each model by itself, and equals are paired.
 
     Raises:
-        ValueError: a model without attention; no pairs; aer, and a pair without gold links.
+        ValueError: a model without attention; no pairs, or something else; aer, and a pair
+            without gold links.
     """
-    if not pairs:
+    checked = [_pair(given, line) for line, given in enumerate(pairs, start=1)]
+    if not checked:
         raise ValueError("no pairs to rank the readings of attention on")
-    chosen = by or criterion(pairs)
-    if chosen == "aer" and criterion(pairs) != "aer":
+    chosen = by or criterion(checked)
+    if chosen == "aer" and criterion(checked) != "aer":
         raise ValueError(
             "readings of attention are ranked by aer where gold links are, and these pairs have "
             "none; rank by agreement, or give pairs with gold links"
         )
-    found = _Linked.of(run, pairs)
+    found = _Linked.of(run, checked)
     if chosen == "aer":
-        ranked = _by_error(found, _gold(pairs))
+        ranked = _by_error(found, _gold(checked))
         if reverse is None:
             return ranked
-        turned = [pair.turned() for pair in pairs]
+        turned = [pair.turned() for pair in checked]
         other = _by_error(_Linked.of(reverse, turned), _gold(turned))
         return [
             Ranked((one.value + two.value) / 2, one.attention, two.attention)
@@ -107,7 +110,7 @@ def rank(
         agreed = _agreement(found.forward, found.backward)
         pairs_of = [(float(agreed[n, n]), name, None) for n, name in enumerate(found.names)]
         return _sorted(pairs_of, bigger=True)
-    back = _Linked.of(reverse, [pair.turned() for pair in pairs], transposed=True)
+    back = _Linked.of(reverse, [pair.turned() for pair in checked], transposed=True)
     agreed = _agreement(found.forward, back.forward)
     both = [
         (float(agreed[n, m]), name, other)
@@ -115,6 +118,17 @@ def rank(
         for m, other in enumerate(back.names)
     ]
     return _sorted(both, bigger=True)
+
+
+def _pair(given: Pair | tuple[str, str], line: int) -> Pair:
+    if isinstance(given, tuple) and len(given) == 2:
+        return Pair(*given, line)
+    if not isinstance(given, Pair):
+        raise ValueError(
+            "pairs are qkv.data.Pair or ('source', 'target'), but one here is a "
+            f"{type(given).__name__}"
+        )
+    return given
 
 
 class _Linked(NamedTuple):

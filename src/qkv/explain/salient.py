@@ -15,6 +15,7 @@ from qkv.explain.attribution.label import ask_label
 from qkv.explain.attribution.pair import ask
 from qkv.models.model import EncoderDecoder
 from qkv.text import SPECIALS, UNK, Encoded, Side
+from qkv.text.given import check_list, check_texts
 
 NOTES = {
     "gradient": "||d log p(y_i) / d x_j||",
@@ -25,6 +26,9 @@ NOTES = {
     "rollout": "attentions multiplied through all layers, half of each the residual",
     "flow": "the largest flow through all layers of attention, half of each the residual",
 }
+
+SIGNED = frozenset({"gradient-input", "integrated-gradients", "leave-one-out"})
+"""Methods whose values have a sign."""
 
 
 class Trained(Protocol):
@@ -61,11 +65,20 @@ class Saliency:
     gap: Float[Tensor, " outputs"] | None = None
 
     @property
+    def signed(self) -> bool:
+        """Whether the method has a sign."""
+        return self.method in SIGNED
+
+    @property
+    def signed_shares(self) -> Float[Tensor, "outputs tokens"]:
+        """The values, each row divided by the sum of its magnitudes; a row of zeros stays."""
+        total = self.values.abs().sum(-1, keepdim=True)
+        return self.values / total.masked_fill(total == 0, 1)
+
+    @property
     def shares(self) -> Float[Tensor, "outputs tokens"]:
-        """The magnitudes, each row divided by its sum, as weights are; a row of zeros stays."""
-        sizes = self.values.abs()
-        total = sizes.sum(-1, keepdim=True)
-        return sizes / total.masked_fill(total == 0, 1)
+        """The magnitudes, each row divided by its sum, as weights are."""
+        return self.signed_shares.abs()
 
     @property
     def note(self) -> str:
@@ -112,9 +125,8 @@ def saliency(
         ValueError: an unknown method, one that the model cannot answer, a package that is not
             there, a label that the model does not know, or more of one side than of the other.
     """
-    for name, texts in (("sources", sources), ("targets", targets)):
-        if isinstance(texts, str):
-            raise ValueError(f"{name} are a list of texts; for one, write [{texts[:40]!r}]")
+    check_texts(sources, "saliency")
+    check_list(targets, "saliency")
     if len(sources) != len(targets):
         raise ValueError(f"{len(sources)} sources, but {len(targets)} targets; give one for each")
     answer: Method = find("saliency method", method, METHODS)
@@ -142,11 +154,6 @@ def _of_tags(model: Any, source: Encoded, target: Encoded) -> Question:
 
 
 def _of_labels(model: Any, source: Encoded, target: Encoded, count: int) -> Question:
-    if not hasattr(model, "decide"):
-        raise ValueError(
-            f"a {type(model).__name__} reads a text in pieces, which no method here follows; "
-            "kinds that can be asked: classifier, tagger"
-        )
     if not source.ids:
         raise ValueError("a text without a token has nothing that its label could hang on")
     if len(target.ids) != count or UNK in target.ids:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
@@ -13,7 +15,7 @@ from torch import Tensor, nn
 
 from qkv.exports.compare import search_ids
 from qkv.exports.format import Format
-from qkv.exports.graphs import EncoderGraph, Part, StepGraph, apart, changing
+from qkv.exports.graphs import EncoderGraph, Part, StepGraph, apart, changing, together
 from qkv.exports.onnx_decoder import OnnxDecoder, OnnxState
 from qkv.exports.recurrence import record_recurrences
 from qkv.run import Run
@@ -46,6 +48,9 @@ class Onnx(Format):
         with torch.no_grad():
             state = model.start(source, lengths)
             begun = apart(state)
+            # From its parts, as the graph has it: keys, where the model itself would keep sums.
+            first = {name: part.tensor for name, part in begun.items()}
+            state = together(model, first, lengths)
             for _ in range(3):  # a cache of several tokens: sizes 0 and 1 are special to torch
                 step = model.step(tokens.unsqueeze(1), state)
                 state = step.state
@@ -108,6 +113,20 @@ class Onnx(Format):
         return totals.tolist()
 
 
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Keep from the user what torch's exporter says about its own code and absent packages."""
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)
+
+
 def save(
     graph: nn.Module, arguments: tuple[Any, ...], given: dict[str, Part], told: list[str], to: Path
 ) -> None:
@@ -122,8 +141,7 @@ def save(
         tuple(next(dynamic) for _ in one) if isinstance(one, tuple) else next(dynamic)
         for one in arguments
     )
-    with torch.no_grad(), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of torch's own exporter, about torch's own code
+    with torch.no_grad(), quiet():
         recorded = torch.export.export(graph, arguments, dynamic_shapes=shapes, strict=False)
         program = torch.onnx.export(
             recorded,

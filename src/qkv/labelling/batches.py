@@ -10,6 +10,7 @@ from torch import Tensor
 from qkv.data import sorted_batches
 from qkv.models.labeller import Decision, Labeller
 from qkv.text import Encoded, Side
+from qkv.text.given import check_texts
 
 
 def read(side: Side, texts: Sequence[str], verb: str) -> list[Encoded]:
@@ -18,8 +19,7 @@ def read(side: Side, texts: Sequence[str], verb: str) -> list[Encoded]:
     Raises:
         ValueError: one text instead of a list of them, or a text without a token.
     """
-    if isinstance(texts, str):
-        raise ValueError(f"{verb} takes a list of texts; for one, write [{texts[:40]!r}]")
+    check_texts(texts, verb)
     encoded = [side.encode(text) for text in texts]
     for place, one in enumerate(encoded):
         if not one.ids:

@@ -40,22 +40,12 @@ class Classifier(Labeller):
         lengths: Int[Tensor, " batch"],
         weights: Float[Tensor, "batch words"] | None = None,
     ) -> Decision:
-        """Weigh the annotations, and say which label they mean.
-
-        weights: what to weigh them with in place of the model's own attention; differentiable, as
-            the annotations are. What is given for a pad does not count.
-        """
+        """See `Labeller`: one row of weights."""
         if weights is None:
             weights = self.pooling(annotations, lengths)
         weights = torch.where(real_words(annotations, lengths), weights, 0)
         context = (weights.unsqueeze(1) @ annotations).squeeze(1)
         return Decision(self.output(context), weights)
-
-    def forward(
-        self, tokens: Int[Tensor, "batch words"], lengths: Int[Tensor, " batch"]
-    ) -> Decision:
-        """See `Labeller`."""
-        return self.decide(self.annotate(self.embed(tokens), lengths), lengths)
 
     def rows(
         self, decision: Decision, lengths: Int[Tensor, " batch"]

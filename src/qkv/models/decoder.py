@@ -7,7 +7,7 @@ Greedy search, beam search and sampling need nothing else, so every model serves
 
 from __future__ import annotations
 
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 
 from jaxtyping import Float, Int
 from torch import Tensor
@@ -40,6 +40,18 @@ class Step(NamedTuple):
     """
 
     log_probs: Float[Tensor, "batch beams vocabulary"]
+    state: State
+    attention: Float[Tensor, "batch beams source"] | None
+
+
+class Best(NamedTuple):
+    """The likeliest next token of every hypothesis, of those that a text may have.
+
+    These are all but PAD and BOS. state, attention: see `Step`.
+    """
+
+    log_probs: Float[Tensor, "batch beams"]
+    tokens: Int[Tensor, "batch beams"]
     state: State
     attention: Float[Tensor, "batch beams source"] | None
 
@@ -77,4 +89,13 @@ class Decoder(Protocol):
 
         state: what this decoder's own `start`, `step` or a selection returned.
         """
+        ...
+
+
+@runtime_checkable
+class GreedyDecoder(Decoder, Protocol):
+    """A decoder that finds the likeliest token for less than all log-probabilities cost."""
+
+    def best(self, tokens: Int[Tensor, "batch beams"], state: Any) -> Best:
+        """Read what `step` reads, and say what greedy search wants to know of it."""
         ...

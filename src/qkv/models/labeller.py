@@ -6,6 +6,7 @@ from abc import abstractmethod
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
@@ -15,7 +16,19 @@ from qkv.models.model import Model
 from qkv.models.parts import small_embedding
 from qkv.text.letters import spell
 from qkv.text.side import Encoded
-from qkv.text.vocabulary import SPECIALS
+from qkv.text.vocabulary import PAD, SPECIALS
+
+
+class Levels(NamedTuple):
+    """What a hierarchical model attended to at both levels.
+
+    words: of each word within its sentence. sentences: of each sentence in its text. lengths: the
+    words of each sentence of any text, one after another.
+    """
+
+    words: Float[Tensor, "batch words"]
+    sentences: Float[Tensor, "batch sentences"]
+    lengths: Int[Tensor, " rows"]
 
 
 class Decision(NamedTuple):
@@ -24,12 +37,14 @@ class Decision(NamedTuple):
     logits: of a text [batch, labels]; of a tagger, of each word: [batch, words, labels].
     attention: of a text [batch, words]; of a tagger, a row a word: [batch, words, words]. Zero at
         the pads.
+    levels: of a hierarchical model, whose attention is their product.
 
     A label's number is its id in the target vocabulary, less the specials.
     """
 
     logits: Float[Tensor, "batch *words labels"]
     attention: Float[Tensor, "batch *words words"]
+    levels: Levels | None = None
 
 
 class Labeller(Model):
@@ -78,10 +93,29 @@ class Labeller(Model):
         return annotations
 
     @abstractmethod
+    def decide(
+        self,
+        annotations: Float[Tensor, "batch words width"],
+        lengths: Int[Tensor, " batch"],
+        weights: Float[Tensor, "batch *words words"] | None = None,
+    ) -> Decision:
+        """Attend to the annotations, and say which label they mean.
+
+        weights: what to weigh them with in place of the model's own attention; differentiable, as
+            the annotations are. What is given for a pad does not count.
+        """
+
     def forward(
-        self, tokens: Int[Tensor, "batch words"], lengths: Int[Tensor, " batch"]
+        self, tokens: Int[Tensor, "batch words *letters"], lengths: Int[Tensor, " batch"]
     ) -> Decision:
         """Read the texts and decide."""
+        return self.decide(self.annotate(self.embed(tokens), lengths), lengths)
+
+    def silence(
+        self, tokens: Int[Tensor, "batch words *letters"]
+    ) -> Float[Tensor, "batch words embedding"]:
+        """Return what stands for words that say nothing: the embedding of a pad for each."""
+        return self.embed(torch.full_like(tokens, PAD))
 
     @abstractmethod
     def rows(

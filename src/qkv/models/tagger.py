@@ -61,10 +61,7 @@ class Tagger(Labeller):
         lengths: Int[Tensor, " batch"],
         weights: Float[Tensor, "batch words words"] | None = None,
     ) -> Decision:
-        """Let each word read the sentence, and say which label it has.
-
-        weights: what to read with in place of the model's own attention, a row a word.
-        """
+        """See `Labeller`: each word reads the sentence by a row of weights of its own."""
         if weights is None:
             mask = Mask.lengths(lengths)
             weights = self.attention(annotations, annotations, mask=mask, need="weights").weights
@@ -72,12 +69,6 @@ class Tagger(Labeller):
         weights = torch.where(real.unsqueeze(1) & real.unsqueeze(2), weights, 0)
         states = torch.cat([annotations, weights @ annotations], dim=-1)
         return Decision(self.output(states), weights)
-
-    def forward(
-        self, tokens: Int[Tensor, "batch words *letters"], lengths: Int[Tensor, " batch"]
-    ) -> Decision:
-        """See `Labeller`."""
-        return self.decide(self.annotate(self.embed(tokens), lengths), lengths)
 
     def rows(
         self, decision: Decision, lengths: Int[Tensor, " batch"]

@@ -157,7 +157,7 @@ class Transformer(EncoderDecoder[TransformerState]):
         """See `EncoderDecoder.ready`, and `search_plan`."""
         path = self.search_plan(precision).path
         if path == "compiled":
-            return CompiledSearch(self)
+            return CompiledSearch(self, precision)
         return (
             TransformerSearch(self, precision) if path == "laid out" else super().ready(precision)
         )
@@ -170,7 +170,9 @@ class Transformer(EncoderDecoder[TransformerState]):
             return found._replace(reason=f"{found.reason}; {why}")
         gap = CompiledSearch.gap(self, precision)
         if gap is None:
-            return SearchPlan("compiled", "one call of compiled loops a step, float32 products")
+            return SearchPlan(
+                "compiled", f"one call of compiled loops a step, {precision} products"
+            )
         return SearchPlan("laid out", f"torch, {precision} products; no compiled loops for {gap}")
 
     def step(self, tokens: Int[Tensor, "batch beams"], state: TransformerState) -> Step:

@@ -132,7 +132,7 @@ class TransformerSearch:
         self.source = SourceReader(model, precision)
         self.writers = [Writer.of(layer, precision) for layer in decoder]
         self.output = Product.of([cast("LinearOutput", model.output).project], precision)
-        self.places = Places(model)
+        self.places = Places(model.target_positions, model.target_embedding, model.longest_target)
 
     @staticmethod
     def covers(model: Transformer) -> bool:

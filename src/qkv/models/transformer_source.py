@@ -199,7 +199,7 @@ class SourceReader:
     ) -> Read:
         """Read some sources."""
         batch, longest = source.shape
-        mask = _padding(lengths, longest, self.memory.weight.dtype)
+        mask = _padding(lengths, longest, self.memory.bias.dtype)
         states = self._encode(source, lengths, mask)
         memory = self.memory(states).view(
             batch, longest, self.decoders, 2, self.heads.number, self.heads.width
@@ -219,14 +219,15 @@ class SourceReader:
 
 
 class Places:
-    """Vectors of the target's positions; the first ones are computed once."""
+    """Vectors of positions; the first ones are computed once."""
 
-    def __init__(self, model: Transformer) -> None:
-        self.positions = model.target_positions
-        known = min(_PLACES, model.longest_target or _PLACES)
-        self.zero = model.target_embedding.weight.detach().new_zeros(
-            1, known, model.target_embedding.embedding_dim
-        )
+    def __init__(
+        self, positions: nn.Module, embedding: nn.Embedding, longest: int | None = None
+    ) -> None:
+        """longest: how many positions there are, where they end."""
+        self.positions = positions
+        known = min(_PLACES, longest or _PLACES)
+        self.zero = embedding.weight.detach().new_zeros(1, known, embedding.embedding_dim)
         self.known = self.positions(self.zero, 0)[0].detach()
 
     def at(self, position: int) -> Float[Tensor, " width"]:
@@ -239,6 +240,17 @@ class Places:
             return self.known[position]
         placed: Tensor = self.positions(self.zero[:, :1], position)
         return placed[0, 0]
+
+    def first(self, count: int) -> Float[Tensor, "count width"]:
+        """Return what is added to the first tokens.
+
+        Raises:
+            ValueError: the model has not so many positions.
+        """
+        if count <= len(self.known):
+            return self.known
+        placed: Tensor = self.positions(self.zero[:, :1].expand(1, count, -1), 0)
+        return placed[0]
 
 
 def projections(layer: MultiHeadAttention) -> list[nn.Linear]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
@@ -38,17 +40,32 @@ class Finished:
         picked: Picked,
         covered: Float[Tensor, "batch beams source"] | None,
         step: int,
-    ) -> Bool[Tensor, " batch"]:
+    ) -> Bool[Tensor, " batch"] | None:
         """Set aside what ended in this step (from 0), and return which sentences go on.
+
+        None: no hypothesis has ended yet, and all go on.
 
         A sentence goes on below its longest length, while the best score that one of its live
         hypotheses can reach exceeds that of its last place. At the longest length, if nothing has
         ended, the unfinished hypotheses are set aside instead.
+
+        Raises:
+            ValueError: a total is NaN.
         """
         length = step + 1
-        ended = picked.tokens == EOS
-        if not self.found and length < self.shortest and not ended.any():
+        # Lists: the numbers are few, and each operation on a tensor costs more than they do.
+        total = sum(picked.totals.flatten().tolist())
+        if math.isnan(total):
+            raise ValueError(
+                f"the model gives NaN in step {length}: its parameters or its inputs hold NaN or "
+                "inf (did the training diverge?)"
+            )
+        started = self.found or length >= self.shortest
+        if not started and EOS not in picked.tokens.flatten().tolist():
+            if total > -math.inf:
+                return None
             return picked.totals.amax(1) > -torch.inf  # what is said below, while none has ended
+        ended = picked.tokens == EOS
         limits = self.limits[sentences]
         last = length >= limits
         scores = self.scoring.score(picked.totals, length, covered)

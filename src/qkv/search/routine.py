@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -10,15 +11,13 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from qkv.config import SearchConfig
-from qkv.models.decoder import Decoder, State
+from qkv.models.decoder import Decoder, GreedyDecoder, State
 from qkv.search.finished import Finished
 from qkv.search.hypothesis import Hypothesis, Record, follow
 from qkv.search.scoring import Scoring, require_attention
-from qkv.search.strategies import Picked, Problem, build
-from qkv.text import BOS, EOS, PAD
-
-_NEVER = 2  # ids below it are never emitted; a slice spares a copy of all probabilities
-assert {PAD, BOS} == set(range(_NEVER))
+from qkv.search.strategies import Picked, Problem, Strategy, build
+from qkv.text import BOS, EOS
+from qkv.text.vocabulary import FIRST_WORD
 
 
 class Live(NamedTuple):
@@ -78,18 +77,16 @@ def search(
     records: list[Record] = []
     live = _begin(source, lengths, config)
     state = decoder.start(source, lengths)
+    extend = _extend(decoder, strategy)
     while len(live.sentences) > 0:
-        step = len(records)
-        log_probs, state, attention = decoder.step(live.tokens, state)
-        picked = strategy.pick(_emittable(log_probs), live.totals, live.sentences, step)
-        picked = picked._replace(tokens=picked.tokens + _NEVER)
-        _refuse_nan(picked.totals, step)
+        number = len(records)
+        picked, state, attention = extend(live, state, number)
         records.append(Record(live.sentences, picked.beams, picked.tokens, attention))
         covered = _cover(live.covered, picked.beams, attention)
-        going = finished.take(live.sentences, picked, covered, step)
+        going = finished.take(live.sentences, picked, covered, number)
         live, state = _advance(live, picked, covered, going, state)
         if progress is not None:
-            progress(len(going) - len(live.sentences))
+            progress(0 if going is None else len(going) - len(live.sentences))
     return _collect(finished, records, lengths)
 
 
@@ -97,14 +94,16 @@ def _limits(
     lengths: Int[Tensor, " batch"], config: SearchConfig, longest: int | None
 ) -> Int[Tensor, " batch"]:
     """Return the longest output of each sentence, EOS counted."""
-    limits = (config.max_ratio * (lengths - 1).double()).floor().long() + config.max_extra
-    if limits.min() < 1:
+    sizes = [n - 1 for n in lengths.tolist()]
+    limits = [math.floor(config.max_ratio * n) + config.max_extra for n in sizes]
+    if min(limits) < 1:
         raise ValueError(
             f"search.max_ratio = {config.max_ratio} and search.max_extra = {config.max_extra} "
-            f"leave no room for an output of a source of {int(lengths[limits.argmin()]) - 1} "
+            f"leave no room for an output of a source of {sizes[limits.index(min(limits))]} "
             "tokens; raise max_extra to at least 1"
         )
-    return limits if longest is None else limits.clamp(max=longest)
+    cut = limits if longest is None else [min(limit, longest) for limit in limits]
+    return torch.tensor(cut, device=lengths.device)
 
 
 def _begin(
@@ -124,19 +123,36 @@ def _begin(
     )
 
 
+def _extend(
+    decoder: Decoder, strategy: Strategy
+) -> Callable[[Live, State, int], tuple[Picked, State, Tensor | None]]:
+    """Return what extends hypotheses: who goes on, and their parents' state and attention."""
+
+    themselves: Tensor | None = None  # who has one hypothesis continues it
+
+    def greedily(live: Live, state: State, _: int) -> tuple[Picked, State, Tensor | None]:
+        nonlocal themselves
+        log_probs, tokens, state, attention = best(live.tokens, state)
+        if themselves is None or len(themselves) != len(tokens):
+            themselves = torch.zeros_like(tokens)
+        return Picked(themselves, tokens, live.totals + log_probs), state, attention
+
+    def by_all(live: Live, state: State, step: int) -> tuple[Picked, State, Tensor | None]:
+        log_probs, state, attention = decoder.step(live.tokens, state)
+        picked = strategy.pick(_emittable(log_probs), live.totals, live.sentences, step)
+        return picked._replace(tokens=picked.tokens + FIRST_WORD), state, attention
+
+    if strategy.greedy and isinstance(decoder, GreedyDecoder):
+        best = decoder.best
+        return greedily
+    return by_all
+
+
 def _emittable(
     log_probs: Float[Tensor, "batch beams vocabulary"],
 ) -> Float[Tensor, "batch beams vocabulary"]:
-    """Leave out PAD and BOS. Nothing is renormalised: log p stays the model's own."""
-    return log_probs[..., _NEVER:]
-
-
-def _refuse_nan(totals: Float[Tensor, "batch beams"], step: int) -> None:
-    if totals.isnan().any():
-        raise ValueError(
-            f"the model gives NaN in step {step + 1}: its parameters or its inputs hold NaN or "
-            "inf (did the training diverge?)"
-        )
+    """Leave out PAD and BOS, by a view. Nothing is renormalised: log p stays the model's own."""
+    return log_probs[..., FIRST_WORD:]
 
 
 def _cover(
@@ -155,21 +171,24 @@ def _advance(
     live: Live,
     picked: Picked,
     covered: Float[Tensor, "batch beams source"] | None,
-    going: Bool[Tensor, " batch"],
+    going: Bool[Tensor, " batch"] | None,
     state: State,
 ) -> tuple[Live, State]:
     """Drop the sentences that are done, and give each live hypothesis its parent's state."""
-    kept = going.nonzero().squeeze(1)
     sentences, (beams, tokens, totals) = live.sentences, picked
-    if len(kept) < len(going):
-        sentences, beams, tokens, totals = (
-            part[kept] for part in (sentences, beams, tokens, totals)
-        )
-        covered = None if covered is None else covered[kept]
-    totals = totals.masked_fill(tokens == EOS, -torch.inf)
+    kept = sentences
+    if going is not None:
+        kept = going.nonzero().squeeze(1)
+        totals = totals.masked_fill(tokens == EOS, -torch.inf)
+        if len(kept) < len(going):
+            sentences, beams, tokens, totals = (
+                part[kept] for part in (sentences, beams, tokens, totals)
+            )
+            covered = None if covered is None else covered[kept]
     # Copying a state may be dear (a key-value cache); greedy search and sampling rarely need it.
     if len(kept) > 0 and not _same(live.tokens, beams):
-        state = state.select(kept, beams)
+        rows = torch.arange(len(beams), device=beams.device) if going is None else kept
+        state = state.select(rows, beams)
     return Live(sentences, tokens, totals, covered), state
 
 
@@ -192,8 +211,7 @@ def _collect(
         )
     sentences = found.nonzero()[:, 0]
     steps = finished.steps[found]
-    tokens, attention = follow(records, sentences, steps, finished.slots[found])
-    rows = None if attention is None else attention.cpu()
+    tokens, rows = follow(records, sentences, steps, finished.slots[found])
     results: list[list[Hypothesis]] = [[] for _ in range(len(lengths))]
     widths = lengths.tolist()
     for h, (i, n, ids, log_prob, score) in enumerate(

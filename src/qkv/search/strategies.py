@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import ClassVar, NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -37,7 +37,13 @@ class Problem(NamedTuple):
 
 
 class Strategy(Protocol):
-    """Chooses continuations. A value; of a sentence it may use nothing of another sentence's."""
+    """Chooses continuations. A value; of a sentence it may use nothing of another sentence's.
+
+    greedy: whether the likeliest token of the one hypothesis is all that it wants to know.
+    """
+
+    @property
+    def greedy(self) -> bool: ...
 
     def pick(
         self,
@@ -63,6 +69,11 @@ class Beam:
     """
 
     width: int
+
+    @property
+    def greedy(self) -> bool:
+        """See `Strategy`."""
+        return self.width == 1
 
     def pick(
         self,
@@ -97,6 +108,7 @@ class Sample:
     top_k: int
     top_p: float
     uniforms: Float[Tensor, "sentences draws time"]
+    greedy: ClassVar[bool] = False
 
     def pick(
         self,

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from qkv.explain import align_tokens, align_words
-from qkv.figures import maps_of
+from qkv.figures import label_figure, maps_of, source_labels, tag_figure
+from qkv.labelling import Classification, Tagged
 from qkv.run import Run
 from qkv.search.translate import Translation
 from qkv.serve.refusal import Refusal
@@ -19,15 +21,23 @@ from qkv.serve.schemas import (
     AttentionAnswer,
     AttentionKind,
     AttentionRequest,
+    Classified,
     Link,
     Output,
+    TaggedText,
     Token,
     Translated,
+    ViewRequest,
 )
 from qkv.serve.served import Served
 from qkv.text import tokens as text_tokens
 from qkv.view.html import contents
+from qkv.view.maps import AttentionMaps
 from qkv.view.pack import pack
+
+SHOWN = 8
+"""Labels whose probability the page shows."""
+View = tuple[dict[str, Any], list[AttentionMaps]]
 
 
 def translated(run: Run, index: int, outputs: list[Translation], attention: bool) -> Translated:
@@ -53,13 +63,37 @@ def translated(run: Run, index: int, outputs: list[Translation], attention: bool
     )
 
 
+def classified(index: int, found: Classification, attention: bool) -> Classified:
+    """Return one text's label."""
+    return Classified(
+        index=index,
+        source=found.source.text,
+        source_tokens=[_token(token) for token in found.source.tokens],
+        label=found.label,
+        probability=found.probability,
+        probabilities=found.probabilities,
+        attention=found.attention.tolist() if attention else None,
+    )
+
+
+def tagged(index: int, found: Tagged, attention: bool) -> TaggedText:
+    """Return the labels of one text's words."""
+    return TaggedText(
+        index=index,
+        source=found.source.text,
+        source_tokens=[_token(token) for token in found.source.tokens],
+        tags=list(found.tags),
+        probabilities=list(found.probabilities),
+        attention=found.attention.tolist() if attention else None,
+    )
+
+
 def aligned(served: Served, asked: AlignRequest) -> AlignAnswer:
     """Return the links of the pairs.
 
     Raises:
-        Refusal: the sides differ in number, pass a limit, or the model has no attention.
+        Refusal: the sides differ in number, or pass a limit.
     """
-    _require_attention(served)
     sources, targets = served.within(asked.source), _sides(asked.target)
     if len(sources) != len(targets):
         raise Refusal(
@@ -127,12 +161,17 @@ def attended(served: Served, asked: AttentionRequest) -> AttentionAnswer:
     )
 
 
-def viewed(served: Served, asked: AttentionRequest) -> dict[str, Any]:
-    """Return what the page's viewer takes: all maps of a pair, each head packed by itself."""
-    found = read(served, asked.source, asked.target)
-    maps = maps_of(served.run, found, title=f"{served.name}: {found.source.text} → {found.text}")
-    return {
-        "target": found.text,
+def viewed(served: Served, asked: ViewRequest) -> dict[str, Any]:
+    """Return what the page shows: what a model makes of a text, and all its maps, packed.
+
+    maps: what the viewer takes; heads: each head packed by itself, by map, layer and head.
+
+    Raises:
+        Refusal: the text passes a limit.
+    """
+    (text,) = served.within(asked.text)
+    said, maps = VIEWS[served.run.network.predicts](served, text)
+    return said | {
         "contents": contents(maps, served.name, "exact"),
         "heads": {
             f"{kind}-{layer}-{head}": base64.b64encode(pack(one, layer, head)).decode()
@@ -142,25 +181,51 @@ def viewed(served: Served, asked: AttentionRequest) -> dict[str, Any]:
     }
 
 
+def _translation(served: Served, text: str) -> View:
+    found = served.run.translate([text])[0][0]
+    said = {"output": found.text}
+    if not served.run.model.attends:
+        return said, []
+    return said, maps_of(served.run, found, f"{served.name}: {found.source.text} → {found.text}")
+
+
+def _label(served: Served, text: str) -> View:
+    found = served.run.classify([text])[0]
+    shown = dict(list(found.probabilities.items())[:SHOWN])
+    title = f"{served.name}: {found.source.text} → {found.label}"
+    maps = [label_figure(served.run, found, title).maps()]
+    return {"output": found.label, "probabilities": shown}, maps
+
+
+def _tags(served: Served, text: str) -> View:
+    found = served.run.tag([text])[0]
+    words = source_labels(served.run, found.source)
+    title = f"{served.name}: {found.source.text} → {found.text}"
+    return {
+        "output": found.text,
+        "tags": list(zip(words, found.tags, found.probabilities, strict=True)),
+    }, [tag_figure(served.run, found, title).maps()]
+
+
+VIEWS: dict[str, Callable[[Served, str], View]] = {
+    "sequence": _translation,
+    "label": _label,
+    "tags": _tags,
+}
+"""By what a model predicts."""
+
+
 def read(served: Served, source: str, target: str | None) -> Translation:
     """Return a pair as the model reads it; without a target, with the model's own output.
 
     Raises:
-        Refusal: the model has no attention, or a text passes a limit.
+        Refusal: a text passes a limit.
     """
-    _require_attention(served)
     (text,) = served.within(source)
     if target is None:
         return served.run.translate([text])[0][0]
     _within_target(served, [target])
     return served.run.force([text], [target])[0]
-
-
-def _require_attention(served: Served) -> None:
-    if not served.run.model.attends:
-        raise Refusal(
-            422, f"{served.name} is a {served.run.config.model.kind}: it has no attention"
-        )
 
 
 def _sides(given: str | list[str]) -> list[str]:

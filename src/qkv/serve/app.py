@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 from fastapi import FastAPI, Response
 from fastapi.responses import StreamingResponse
@@ -24,13 +24,18 @@ from qkv.serve.schemas import (
     Asked,
     AttentionAnswer,
     AttentionRequest,
+    ClassifyAnswer,
     Failure,
     Health,
+    LabelRequest,
     Models,
+    TagAnswer,
     TranslateAnswer,
     TranslateRequest,
+    ViewRequest,
 )
-from qkv.serve.served import Found, Served
+from qkv.serve.served import Served
+from qkv.serve.team import Team
 
 FAILURES: dict[int | str, dict[str, Any]] = {
     status: {"model": Failure, "description": text}
@@ -47,32 +52,56 @@ FAILURES: dict[int | str, dict[str, Any]] = {
 }
 
 
+SHORT = 2_000
+"""Characters that are cut into tokens in less time than a thread takes to begin (0.2 ms)."""
+Made = TypeVar("Made")
+
+
 class House:
     """The models of one application, and whether it still takes work."""
 
-    def __init__(self, runs: Mapping[str, Run], limits: Limits) -> None:
+    def __init__(self, runs: Mapping[str, Run], limits: Limits, threads: int = 0) -> None:
         if not runs:
             raise ValueError("a server needs at least one model, got none")
         self.limits, self.metrics = limits, Metrics()
-        self.served = {name: Served(name, run, limits, self.metrics) for name, run in runs.items()}
+        team = Team.of(threads)
+        self.served = {
+            name: Served(name, run, limits, self.metrics, team) for name, run in runs.items()
+        }
         self.draining = False
         # Looking is work too: one request at a time, and no more in line than texts may be.
         self._looks: Batcher[Callable[[], Any], Any] = Batcher(
             lambda looks: [look() for look in looks], batch=1, queue=limits.queue
         )
 
-    def of(self, asked: Asked) -> Served:
-        """Return the model that is asked for.
+    def of(self, asked: Asked, path: str | None = None) -> Served:
+        """Return the model that is asked for; where none is named, the first that answers there.
+
+        path: where it must answer; None: it need not be any of its own.
 
         Raises:
-            Refusal: there is none of that name, or the server is stopping.
+            Refusal: there is none of that name or it does not answer there, or the server is
+                stopping.
         """
         if self.draining:
             raise Refusal(503, "the server is stopping; ask another, or again later")
-        name = asked.model if asked.model is not None else next(iter(self.served))
-        if name not in self.served:
-            raise Refusal(404, f"no model {name!r}; there are: {', '.join(self.served)}")
-        return self.served[name]
+        able = [one for one in self.served.values() if path is None or path in one.answers]
+        if asked.model is None:
+            if not able:
+                said = "; ".join(one.can for one in self.served.values())
+                raise Refusal(422, f"no model here answers {path}: {said}")
+            return able[0]
+        if asked.model not in self.served:
+            raise Refusal(404, f"no model {asked.model!r}; there are: {', '.join(self.served)}")
+        named = self.served[asked.model]
+        if named not in able:
+            raise Refusal(422, f"{named.can}, not {path}")
+        return named
+
+    def warm(self) -> None:
+        """Ask every model once: what the first question compiles and prepares is ready then."""
+        for served in self.served.values():
+            served.warm()
 
     @property
     def waiting(self) -> int:
@@ -87,6 +116,17 @@ class House:
         """
         (future,) = self._looks.put([look])
         return await self.within_time(future)
+
+    async def labelled(self, asked: LabelRequest, path: str) -> tuple[Served, list[Any]]:
+        """Return the model, and what it says of each text.
+
+        Raises:
+            Refusal: the model does not answer there, the texts pass a limit, too much waits, or it
+                took too long.
+        """
+        served = self.of(asked, path)
+        futures = served.batcher.put(await aside(lambda: served.labelled(asked), asked.text))
+        return served, await self.within_time(asyncio.gather(*futures))
 
     async def within_time(self, work: Any) -> Any:
         """Wait for work, but not longer than a request may take.
@@ -104,8 +144,19 @@ class House:
             ) from None
 
 
+async def aside(work: Callable[[], Made], given: str | list[str]) -> Made:
+    """Work on a request's texts: in a thread if they are long, else at once, which is sooner."""
+    if sum(map(len, given)) <= SHORT:  # a text is a list of characters, a list one of texts
+        return work()
+    return await asyncio.to_thread(work)
+
+
 def create_app(
-    runs: Mapping[str, Run], *, limits: Limits | None = None, key: str | None = None
+    runs: Mapping[str, Run],
+    *,
+    limits: Limits | None = None,
+    key: str | None = None,
+    threads: int = 0,
 ) -> FastAPI:
     """Return the ASGI application that serves these models.
 
@@ -113,11 +164,12 @@ def create_app(
         runs: what `qkv.load` returned, by the name that clients use; the first is the default.
         limits: how much a client may ask for.
         key: what clients must send as `Authorization: Bearer KEY`; None: anybody may ask.
+        threads: cores that the models compute on; 0: as `Team.of` says.
 
     Raises:
         ValueError: there is no model.
     """
-    house = House(runs, limits or Limits())
+    house = House(runs, limits or Limits(), threads)
 
     @asynccontextmanager
     async def life(app: FastAPI) -> AsyncIterator[None]:
@@ -141,8 +193,8 @@ def _add_work(app: FastAPI, house: House) -> None:
 
     @app.post("/translate", responses=FAILURES)
     async def translate(asked: TranslateRequest) -> TranslateAnswer:
-        served = house.of(asked)
-        futures = served.batcher.put(await asyncio.to_thread(served.questions, asked))
+        served = house.of(asked, "/translate")
+        futures = served.batcher.put(await aside(lambda: served.questions(asked), asked.text))
         if asked.stream:
             lines = _lines(house, served, futures, asked)
             return StreamingResponse(lines, media_type="application/x-ndjson")  # type: ignore[return-value]
@@ -155,18 +207,34 @@ def _add_work(app: FastAPI, house: House) -> None:
             ],
         )
 
+    @app.post("/classify", responses=FAILURES)
+    async def classify(asked: LabelRequest) -> ClassifyAnswer:
+        served, found = await house.labelled(asked, "/classify")
+        return ClassifyAnswer(
+            model=served.name,
+            results=[answers.classified(i, one, asked.attention) for i, one in enumerate(found)],
+        )
+
+    @app.post("/tag", responses=FAILURES)
+    async def tag(asked: LabelRequest) -> TagAnswer:
+        served, found = await house.labelled(asked, "/tag")
+        return TagAnswer(
+            model=served.name,
+            results=[answers.tagged(i, one, asked.attention) for i, one in enumerate(found)],
+        )
+
     @app.post("/align", responses=FAILURES)
     async def align(asked: AlignRequest) -> AlignAnswer:
-        served = house.of(asked)
+        served = house.of(asked, "/align")
         return await house.looked(lambda: answers.aligned(served, asked))
 
     @app.post("/attention", responses=FAILURES)
     async def attention(asked: AttentionRequest) -> AttentionAnswer:
-        served = house.of(asked)
+        served = house.of(asked, "/attention")
         return await house.looked(lambda: answers.attended(served, asked))
 
     @app.post("/view", include_in_schema=False)
-    async def view(asked: AttentionRequest) -> dict[str, Any]:
+    async def view(asked: ViewRequest) -> dict[str, Any]:
         served = house.of(asked)
         return await house.looked(lambda: answers.viewed(served, asked))
 
@@ -174,7 +242,7 @@ def _add_work(app: FastAPI, house: House) -> None:
 async def _lines(
     house: House,
     served: Served,
-    futures: list[asyncio.Future[Found]],
+    futures: list[asyncio.Future[Any]],
     asked: TranslateRequest,
 ) -> AsyncIterator[str]:
     """Give each text as a line of JSON when it is done; an error is the last line."""

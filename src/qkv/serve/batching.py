@@ -1,7 +1,9 @@
 """Dynamic batching: what waits when a model gets free is worked on together.
 
-A text waits for nothing but the batch before it: no timer delays a single one. One whose client
-has gone is left out. (Of libraries, `batched` polls, and hands results to the wrong item once one
+A text that comes to an idle model waits for nothing, others for the batch before them. If fewer
+wait then than were just answered, those who ask again are waited for a moment: a batch of one
+costs nearly what a full one does, and all the others would wait for it. A text whose client has
+gone is left out. (Of libraries, `batched` polls, and hands results to the wrong item once one
 before it was cancelled; LitServe runs the server itself, in processes of its own.)
 """
 
@@ -10,16 +12,22 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Generic, TypeVar
 
 from qkv.serve.refusal import Refusal
+
+TICK = 0.002
+"""Seconds without a new text after which no more are waited for."""
+SHARE = 0.25
+"""Of the time that the batch before took: no longer is waited."""
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
 class Batcher(Generic[Item, Result]):
-    """One worker thread for one model.
+    """One worker thread for one model, always the same: torch keeps a team of threads for each.
 
     work: takes some items and returns a result for each, or the exception that stands for it.
     batch: items at a time, at most. queue: items that may wait.
@@ -37,6 +45,7 @@ class Batcher(Generic[Item, Result]):
         self._work, self._batch, self._queue, self._seen = work, batch, queue, seen
         self._waiting: deque[tuple[Item, asyncio.Future[Result]]] = deque()
         self._worker: asyncio.Task[None] | None = None
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="qkv batches")
 
     @property
     def waiting(self) -> int:
@@ -65,20 +74,34 @@ class Batcher(Generic[Item, Result]):
 
     async def _run(self) -> None:
         """Work until nothing waits."""
+        loop = asyncio.get_running_loop()
+        started, last = loop.time(), 0
         try:
             while self._waiting:
+                await self._gather(last, SHARE * (loop.time() - started))
+                started = loop.time()
                 taken = self._take()
                 if not taken:
                     continue
-                self._seen(len(taken))
+                last = len(taken)
+                self._seen(last)
                 try:
-                    found = await asyncio.to_thread(self._work, [item for item, _ in taken])
+                    items = [item for item, _ in taken]
+                    found = await loop.run_in_executor(self._thread, self._work, items)
                 except Exception as failure:
                     found = [failure] * len(taken)
                 for (_, future), result in zip(taken, found, strict=True):
                     _tell(future, result)
         finally:
             self._worker = None
+
+    async def _gather(self, last: int, most: float) -> None:
+        """Wait while more come, until there are as many as in the last batch, or for so long."""
+        loop = asyncio.get_running_loop()
+        end, before = loop.time() + most, 0
+        while before < len(self._waiting) < last and loop.time() < end:
+            before = len(self._waiting)
+            await asyncio.sleep(TICK)
 
     def _take(self) -> list[tuple[Item, asyncio.Future[Result]]]:
         taken: list[tuple[Item, asyncio.Future[Result]]] = []

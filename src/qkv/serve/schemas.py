@@ -14,7 +14,9 @@ class Asked(BaseModel):
 
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
-    model: str | None = Field(None, description="its name in /models; none: the first")
+    model: str | None = Field(
+        None, description="its name in /models; none: the first that answers here"
+    )
 
 
 class TranslateRequest(Asked):
@@ -30,6 +32,19 @@ class TranslateRequest(Asked):
     stream: bool = Field(
         False, description="answer one JSON line a text, in the order asked, each when it is done"
     )
+
+
+class LabelRequest(Asked):
+    """Texts to label, or whose words to label."""
+
+    text: str | list[str] = Field(description="a text, or a list of texts")
+    attention: bool = Field(False, description="give the attention over each text's words")
+
+
+class ViewRequest(Asked):
+    """A text that the page shows, with what a model makes of it."""
+
+    text: str
 
 
 class AlignRequest(Asked):
@@ -87,6 +102,49 @@ class TranslateAnswer(BaseModel):
     results: list[Translated]
 
 
+class Classified(BaseModel):
+    """A text, its label, and how probable each label is, the most probable first.
+
+    attention: a weight a token.
+    """
+
+    index: int
+    source: str
+    source_tokens: list[Token]
+    label: str
+    probability: float
+    probabilities: dict[str, float]
+    attention: list[float] | None = None
+
+
+class ClassifyAnswer(BaseModel):
+    """The texts in the order asked."""
+
+    model: str
+    results: list[Classified]
+
+
+class TaggedText(BaseModel):
+    """A text, and the label of each of its words, with how probable it is.
+
+    attention: a row a word: what it read of the text.
+    """
+
+    index: int
+    source: str
+    source_tokens: list[Token]
+    tags: list[str]
+    probabilities: list[float]
+    attention: Rows | None = None
+
+
+class TagAnswer(BaseModel):
+    """The texts in the order asked."""
+
+    model: str
+    results: list[TaggedText]
+
+
 class Link(BaseModel):
     """Source unit `source` belongs to target unit `target`, both from 0."""
 
@@ -134,10 +192,17 @@ class AttentionAnswer(BaseModel):
 
 
 class ModelFacts(BaseModel):
-    """What a model is."""
+    """What a model is, and what it can be asked.
+
+    gives: what it answers with, in words. answers: the paths at which it may be asked. labels: all
+    that it can give; none: it gives texts.
+    """
 
     name: str
     kind: str
+    gives: str
+    answers: list[str]
+    labels: list[str] | None = None
     parameters: int
     source_vocabulary: int
     target_vocabulary: int
@@ -145,7 +210,7 @@ class ModelFacts(BaseModel):
 
 
 class Models(BaseModel):
-    """All that this server has; the first answers where none is named."""
+    """All that this server has; where none is named, the first that answers there is asked."""
 
     models: list[ModelFacts]
 

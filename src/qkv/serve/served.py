@@ -1,43 +1,61 @@
-"""A model that is served: its run, and what is asked of it in batches."""
+"""A model that is served: its run, what it answers, and what is asked of it in batches."""
 
 from __future__ import annotations
 
-from collections import defaultdict
 from dataclasses import replace
-from typing import NamedTuple
+from functools import partial
+from typing import Any
 
-from qkv.config import SearchConfig
-from qkv.run import Run
-from qkv.search.translate import Translation
+from qkv.run import OWN_VERBS, Run
 from qkv.serve.batching import Batcher
 from qkv.serve.limits import Limits
 from qkv.serve.metrics import Metrics
 from qkv.serve.refusal import Refusal
-from qkv.serve.schemas import ModelFacts, TranslateRequest
-
-Found = list[Translation]
-
-
-class Question(NamedTuple):
-    """A text, and how it is searched; texts that agree in the rest are searched together."""
-
-    text: str
-    n_best: int
-    search: SearchConfig
+from qkv.serve.schemas import LabelRequest, ModelFacts, TranslateRequest
+from qkv.serve.team import Team
+from qkv.serve.work import PAIRED, VERBS, Question
+from qkv.text import SPECIALS
 
 
 class Served:
-    """One model, its batches, and its limits."""
+    """One model, its batches, and its limits.
 
-    def __init__(self, name: str, run: Run, limits: Limits, metrics: Metrics) -> None:
+    answers: the paths at which it may be asked.
+    """
+
+    def __init__(self, name: str, run: Run, limits: Limits, metrics: Metrics, team: Team) -> None:
         self.name, self.run, self.limits = name, run, limits
-        self.batcher: Batcher[Question, Found] = Batcher(
-            self._work,
+        gives = run.network.predicts
+        path, self._work = VERBS[gives]
+        self.answers = (path, *(PAIRED if gives == "sequence" and run.network.attends else ()))
+        self.batcher: Batcher[Question, Any] = Batcher(
+            partial(team.work, partial(self._work, run)),
             batch=limits.batch,
             queue=limits.queue,
             seen=metrics.batches.labels(name).observe,
         )
         metrics.waiting.labels(name).set_function(lambda: self.batcher.waiting)
+
+    def warm(self) -> None:
+        """Answer a text of its own training's alphabet, or what is nearest to it."""
+        self._work(self.run, [Question(self.run.source.vocabulary.symbols[-1])])
+
+    @property
+    def can(self) -> str:
+        """What it can do, in words."""
+        kind, (gives, _) = self.run.config.model.kind, OWN_VERBS[self.run.network.predicts]
+        bare = "" if self.run.network.attends else " and has no attention to look at"
+        return f"{self.name} is a {kind}: it gives {gives}{bare}; it answers " + " ".join(
+            self.answers
+        )
+
+    def labelled(self, asked: LabelRequest) -> list[Question]:
+        """Return the texts as questions.
+
+        Raises:
+            Refusal: they pass a limit.
+        """
+        return [Question(text) for text in self.within(asked.text)]
 
     def questions(self, asked: TranslateRequest) -> list[Question]:
         """Return the texts as questions.
@@ -82,9 +100,9 @@ class Served:
                 self.limits.texts,
             )
         for place, text in enumerate(texts):
-            if not text.strip():
-                raise Refusal(422, f"text {place} is empty; leave it out")
             tokens = len(self.run.source.ids(text))
+            if not text.strip() or not tokens:
+                raise Refusal(422, f"text {place} is empty; leave it out")
             if tokens > self.limits.tokens:
                 raise Refusal(
                     422,
@@ -96,27 +114,15 @@ class Served:
     def facts(self) -> ModelFacts:
         """Return what a client may know of the model."""
         run = self.run
+        labels = run.target.vocabulary.symbols[len(SPECIALS) :]
         return ModelFacts(
             name=self.name,
             kind=run.config.model.kind,
-            parameters=sum(p.numel() for p in run.model.parameters()),
+            gives=OWN_VERBS[run.network.predicts][0],
+            answers=list(self.answers),
+            labels=None if run.network.predicts == "sequence" else list(labels),
+            parameters=sum(p.numel() for p in run.network.parameters()),
             source_vocabulary=len(run.source.vocabulary),
             target_vocabulary=len(run.target.vocabulary),
-            attends=run.model.attends,
+            attends=run.network.attends,
         )
-
-    def _work(self, questions: list[Question]) -> list[Found | Exception]:
-        """Search all that agree in how together; a group that fails fails alone."""
-        groups: dict[tuple[int, SearchConfig], list[int]] = defaultdict(list)
-        for place, question in enumerate(questions):
-            groups[question.n_best, question.search].append(place)
-        found: dict[int, Found | Exception] = {}
-        for (n_best, search), places in groups.items():
-            texts = [questions[place].text for place in places]
-            try:
-                results = self.run.translate(texts, n_best=n_best, search=search)
-            except Exception as failure:
-                found |= dict.fromkeys(places, failure)
-            else:
-                found |= dict(zip(places, results, strict=True))
-        return [found[place] for place in range(len(questions))]

@@ -8,6 +8,8 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 
 PAD, BOS, EOS, UNK = 0, 1, 2, 3
+FIRST_WORD = EOS
+"""What stands before it, PAD and BOS, is never written; what follows may be."""
 SPECIALS = ("<pad>", "<s>", "</s>", "<unk>")
 
 

@@ -12,6 +12,7 @@ from qkv.view.figure import Figure
 from qkv.view.html import html
 from qkv.view.huggingface import from_transformers
 from qkv.view.maps import AttentionMaps
+from qkv.view.measure import SHARE, VALUE, WEIGHT, Measure
 from qkv.view.panels import Panel, Strip, side_by_side
 from qkv.view.png import png
 from qkv.view.save import save
@@ -22,8 +23,12 @@ from qkv.view.viewer import Viewer
 from qkv.view.words import Words, words
 
 __all__ = [
+    "SHARE",
+    "VALUE",
+    "WEIGHT",
     "AttentionMaps",
     "Figure",
+    "Measure",
     "Panel",
     "Strip",
     "Viewer",

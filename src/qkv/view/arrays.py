@@ -56,5 +56,20 @@ def check_range(weights: np.ndarray, name: str = "weights") -> None:
     place = tuple(int(index) for index in np.argwhere(~inside)[0])
     raise ValueError(
         f"{name}[{', '.join(map(str, place))}] is {weights[place]}, and a figure shows weights "
-        "between 0 and 1; normalise scores first"
+        "between 0 and 1; normalise scores first, or say what signed values they are: "
+        "measure=qkv.view.VALUE"
     )
+
+
+def check_finite(values: np.ndarray, name: str = "values") -> None:
+    """Refuse NaN and infinities.
+
+    Raises:
+        ValueError: there is one.
+    """
+    if not np.isfinite(values).all():
+        place = tuple(int(index) for index in np.argwhere(~np.isfinite(values))[0])
+        raise ValueError(
+            f"{name}[{', '.join(map(str, place))}] is {values[place]}, which has no colour; give "
+            "finite values"
+        )

@@ -1,4 +1,4 @@
-"""Two sequential colour maps, and the scale that a weight is read on.
+"""Two sequential colour maps, two that diverge from zero, and the scale of a weight.
 
 Both run evenly in lightness (OKLab), so they also read in grey and with any colour blindness. On
 paper, zero recedes into white and one is dark; on a dark page or a terminal, one is light.
@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 
 PAPER = ["f2f6f9", "c5dded", "9ac2e1", "71a7d4", "498bc8", "2d6fb3", "1a5399", "143977", "10234f"]
 NIGHT = ["212730", "283d5a", "2c5582", "2e71a4", "2291bb", "39b0c8", "60cfc7", "aee6b8", "f4f6c8"]
-# For differences: blue is more, orange less, even in lightness to both sides; the two stay apart
-# with any colour blindness.
+# For what has a sign: blue is more, orange less, even in lightness to both sides; the two stay
+# apart with any colour blindness, and zero is the page, white or dark.
 _LESS, _MORE = ["7a2e00", "b0500a", "d98a3d", "f0c48f"], ["b4d3ea", "6ea5d6", "2f6fb0", "103f7c"]
-PAPER_SIGNED = [*_LESS, "f6f5f3", *_MORE]
+PAPER_SIGNED = [*_LESS, "ffffff", *_MORE]
 _LESS, _MORE = ["ffdcae", "f2a55a", "c26f24", "6f4420"], ["24527d", "2c83b8", "5bbcd6", "c4f0ee"]
 NIGHT_SIGNED = [*_LESS, "212730", *_MORE]
 TOPS = (0.02, 0.05, 0.1, 0.2, 0.5, 1.0)

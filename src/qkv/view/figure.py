@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from qkv.view.arrays import array_of, check_range, labels_of
+from qkv.view.arrays import array_of, labels_of
+from qkv.view.measure import WEIGHT, Measure
 
 if TYPE_CHECKING:
     from jaxtyping import Float
@@ -23,11 +24,12 @@ class Figure:
     `print(figure)` draws it in the terminal, a notebook shows it as a page.
 
     Args:
-        weights: [targets, sources] between 0 and 1; any array, nested list or tensor.
+        weights: [targets, sources]; any array, nested list or tensor.
         target: one label a row.
         source: one label a column.
         title: what is shown: model, layer, head.
         note: how it was computed: method, aggregation, scale.
+        measure: what the numbers are; weights between 0 and 1, or signed values (VALUE).
 
     Raises:
         ValueError: labels and axes differ in number, or a weight is not in [0, 1].
@@ -38,12 +40,14 @@ class Figure:
     source: Sequence[str]
     title: str
     note: str = ""
+    measure: Measure = WEIGHT
 
     def __post_init__(self) -> None:
         weights = array_of(self.weights).copy()  # a change of the caller's changes no figure
         weights.setflags(write=False)
         target, source = labels_of("target", self.target), labels_of("source", self.source)
         _check(weights, target, source)
+        self.measure.check(weights)
         object.__setattr__(self, "weights", weights)
         object.__setattr__(self, "target", target)
         object.__setattr__(self, "source", source)
@@ -61,7 +65,14 @@ class Figure:
         from qkv.view.maps import AttentionMaps  # it makes figures, so it imports this module
 
         weights = [self.weights[None]]
-        return AttentionMaps(weights, self.target, self.source, self.title, note=self.note)
+        return AttentionMaps(
+            weights,
+            self.target,
+            self.source,
+            self.title,
+            note=self.note,
+            measure=self.measure,
+        )
 
     def __repr__(self) -> str:
         return f"Figure({self.title!r}, {len(self.target)} targets x {len(self.source)} sources)"
@@ -89,4 +100,3 @@ def _check(weights: np.ndarray, target: Sequence[str], source: Sequence[str]) ->
             f"{len(target)} target labels and {len(source)} source labels; every row needs a "
             "target token, every column a source token (the end of sentence too, if weighted)"
         )
-    check_range(weights)

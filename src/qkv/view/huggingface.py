@@ -30,7 +30,7 @@ def from_transformers(
     target: Sequence[str] | None = None,
     *,
     title: str = "",
-    item: int = 0,
+    item: int | None = None,
     causal: bool = False,
     attention_mask: Any = None,
     words: tuple[Words, Words] | None = None,
@@ -43,15 +43,17 @@ def from_transformers(
         source, target: the tokens. After `generate`, the target's are what the decoder read: the
             start token first.
         title: what is shown.
-        item: which one of the batch.
+        item: which one of the batch; None: the only one.
         causal: whether `attentions` are of a decoder; those beside an encoder are known to be.
         attention_mask: [batch, source], 1 = real: the padding, shown as not allowed.
         words: of targets and of sources.
 
     Raises:
-        ValueError: no attentions were kept, or labels that do not fit.
+        ValueError: no attentions were kept, labels that do not fit, or a batch of which none is
+            chosen.
     """
     found = _kept(output)
+    item = _only(found[0][0]) if item is None else item
     real = None if attention_mask is None else np.asarray(array_of(attention_mask))[item] > 0
     maps = []
     for layers, (kind, rows_are_source, columns_are_source) in found:
@@ -91,6 +93,18 @@ def _kept(output: Any) -> list[tuple[Sequence[Any], tuple[str, bool, bool]]]:
             '"eager", and call it with output_attentions=True'
         )
     return found
+
+
+def _only(layers: Sequence[Any]) -> int:
+    """Return the place of the only item of a batch."""
+    first = layers[0]
+    count = (first[0] if isinstance(first, (list, tuple)) else first).shape[0]
+    if count != 1:
+        raise ValueError(
+            f"the output is of a batch of {count}; choose one (beams count, too): "
+            "qkv.view.Viewer(qkv.view.from_transformers(output, source, target, item=0))"
+        )
+    return 0
 
 
 def _item(layers: Sequence[Any], item: int) -> list[np.ndarray]:

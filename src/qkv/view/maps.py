@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from qkv.view.arrays import array_of, check_range, labels_of
+from qkv.view.arrays import array_of, labels_of
 from qkv.view.figure import Figure
+from qkv.view.measure import WEIGHT, Measure
 from qkv.view.words import Words, merge
 
 if TYPE_CHECKING:
@@ -34,8 +35,8 @@ class AttentionMaps:
     change them while they are shown.
 
     Args:
-        weights: [layers, heads, targets, sources] or one [heads, targets, sources] a layer, each
-            between 0 and 1; arrays or tensors.
+        weights: [layers, heads, targets, sources] or one [heads, targets, sources] a layer;
+            arrays or tensors.
         target, source: one label a row, one a column.
         title: what is shown: model, sentence.
         kind: one of KINDS.
@@ -44,6 +45,7 @@ class AttentionMaps:
             everything is allowed.
         words: of the targets and of the sources, for a reader who wants words rather than tokens.
         note: how the weights were computed.
+        measure: what the numbers are; weights between 0 and 1, or signed values (VALUE).
 
     Raises:
         ValueError: labels and axes differ in number, a weight is outside [0, 1], a forbidden cell
@@ -58,6 +60,7 @@ class AttentionMaps:
     allowed: Bool[np.ndarray, "layers heads targets sources"] | None = None
     words: tuple[Words, Words] | None = None
     note: str = ""
+    measure: Measure = WEIGHT
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
@@ -66,7 +69,7 @@ class AttentionMaps:
         target, source = labels_of("target", self.target), labels_of("source", self.source)
         _check_shapes(layers, len(target), len(source))
         for number, layer in enumerate(layers):
-            check_range(layer, f"weights[{number}]")
+            self.measure.check(layer, f"weights[{number}]")
         object.__setattr__(self, "weights", layers)
         object.__setattr__(self, "target", target)
         object.__setattr__(self, "source", source)
@@ -96,9 +99,17 @@ class AttentionMaps:
     def select(
         self, layers: Iterable[int] | None = None, heads: Iterable[int] | None = None
     ) -> AttentionMaps:
-        """Return some of the layers and heads: how to narrow what is too much to write."""
+        """Return some of the layers and heads: how to narrow what is too much to write.
+
+        Raises:
+            ValueError: there is no such layer or head.
+        """
         chosen = list(range(self.shape[0]) if layers is None else layers)
         some = list(range(self.shape[1]) if heads is None else heads)
+        for name, asked, count in zip(("layer", "head"), (chosen, some), self.shape, strict=False):
+            for number in asked:
+                if not 0 <= number < count:
+                    raise ValueError(f"there is no {name} {number} in {count} {name}s, from 0")
         allowed = self.allowed
         if allowed is not None:
             allowed = allowed[chosen] if allowed.shape[0] > 1 else allowed
@@ -127,7 +138,8 @@ class AttentionMaps:
             weights = merge(weights, *self.words)
             target, source = (axis.labels for axis in self.words)
             note.append("words: source tokens added, target tokens averaged")
-        return Figure(weights, target, source, self.title, "; ".join(filter(None, note)))
+        said = "; ".join(filter(None, note))
+        return Figure(weights, target, source, self.title, said, self.measure)
 
     def figures(self) -> list[Figure]:
         """Return the one head there is as a heat map.

@@ -18,8 +18,8 @@ PRECISIONS = ("exact", "float16", "uint8")
 _THUMB = 40  # cells of an overview's picture: one shows the largest weight of its block
 _ROUNDED = {
     "exact": "",
-    "float16": "weights rounded to float16 (3 digits)",
-    "uint8": "weights rounded to 1/255 of the largest of each head",
+    "float16": "{name}s rounded to float16 (3 digits)",
+    "uint8": "{name}s rounded to 1/{levels} of the largest of each head",
 }
 
 
@@ -65,20 +65,23 @@ def pack(maps: AttentionMaps, layer: int, head: int, precision: str = "exact") -
     """Return one head's weights row by row, little-endian."""
     weights, bits = maps.head(layer, head), _bits(maps, precision)
     if bits > 8:
+        _refuse_overflow(weights, bits)
         return np.ascontiguousarray(weights, f"<f{bits // 8}").tobytes()
-    top = _largest(weights) or 1.0
-    return np.rint(weights / top * 255).astype(np.uint8).tobytes()
+    return _levels(maps, weights).tobytes()
 
 
 def entry(maps: AttentionMaps, precision: str = "exact") -> dict[str, Any]:
     """Return everything but the weights, as plain values for JSON."""
     layers, heads, *_ = maps.shape
-    notes = [maps.note, _ROUNDED[precision]]
+    rounded = _ROUNDED[precision].format(name=maps.measure.name, levels=_steps(maps))
+    notes = [maps.note, rounded]
     every = list(np.ndindex(layers, heads))
     return {
         "title": _text(maps.title),
         "note": _text("; ".join(filter(None, notes))),
         "kind": maps.kind,
+        "measure": maps.measure.name,
+        "signed": maps.measure.signed,
         "layers": layers,
         "heads": heads,
         "target": _labels(maps.target),
@@ -97,7 +100,26 @@ def _bits(maps: AttentionMaps, precision: str) -> int:
 
 
 def _largest(weights: np.ndarray) -> float:
-    return float(weights.max(initial=0.0))
+    """Return the largest magnitude; weights are never below 0."""
+    return float(max(weights.max(initial=0.0), -weights.min(initial=0.0)))
+
+
+def _steps(maps: AttentionMaps) -> int:
+    return 127 if maps.measure.signed else 255
+
+
+def _levels(maps: AttentionMaps, weights: np.ndarray) -> np.ndarray:
+    """Return each number as a byte: its part of the largest, with a sign where they have one."""
+    shares = weights / (_largest(weights) or 1.0)
+    return np.rint(_steps(maps) * shares).astype(np.int8 if maps.measure.signed else np.uint8)
+
+
+def _refuse_overflow(weights: np.ndarray, bits: int) -> None:
+    if bits == 16 and _largest(weights) > float(np.finfo(np.float16).max):
+        raise ValueError(
+            f"a value of {_largest(weights):g} is more than float16 holds; give "
+            'precision="exact" or "uint8"'
+        )
 
 
 def _labels(labels: Sequence[str]) -> list[str]:
@@ -123,12 +145,10 @@ def _allowed(maps: AttentionMaps) -> dict[str, Any] | None:
 
 
 def _thumbs(maps: AttentionMaps) -> dict[str, Any]:
-    """Return a small picture of each head: the largest weight of each block, of 255."""
+    """Return a small picture of each head: the largest number of each block, as a byte."""
     small = [_pool(maps.head(*place)) for place in np.ndindex(maps.shape[:2])]
     rows, columns = small[0].shape
-    shares = [one / (_largest(one) or 1.0) for one in small]
-    levels = [np.rint(255 * one).astype(np.uint8) for one in shares]
-    packed = b"".join(one.tobytes() for one in levels)
+    packed = b"".join(_levels(maps, one).tobytes() for one in small)
     return {"rows": rows, "columns": columns, "levels": _base64(packed)}
 
 
@@ -137,7 +157,9 @@ def _pool(weights: np.ndarray) -> np.ndarray:
         size = weights.shape[axis]
         if size > _THUMB:
             starts = np.arange(_THUMB) * size // _THUMB
-            weights = np.maximum.reduceat(weights, starts, axis=axis)
+            most = np.maximum.reduceat(weights, starts, axis=axis)
+            least = np.minimum.reduceat(weights, starts, axis=axis)
+            weights = np.where(most >= -least, most, least)
     return weights
 
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from xml.sax.saxutils import escape
 
 import numpy as np
 
-from qkv.view.colours import PAPER, hexadecimal, top
+from qkv.view.colours import hexadecimal
 from qkv.view.figure import Figure
 from qkv.view.labels import ems, fold, isolate, visible
 
@@ -42,12 +42,12 @@ def svg(figure: Figure, *, scale: float | None = None, details: bool = True) -> 
     Rows are target tokens, columns source tokens. Each cell is a rect with `data-target`,
     `data-source` and `data-weight` (exact), and a tooltip that names both tokens.
 
-    scale: the weight that the darkest colour stands for, so that several figures can share one;
-        None: the first of 0.02 .05 .1 .2 .5 1 that holds all weights.
+    scale: the number at the end of the colours, so that several figures can share one; None: the
+        first of 0.02 .05 .1 .2 .5 1 that holds all weights, and of signed values as wide as they.
     details: False leaves out the numbers and tooltips: the cells of one colour are one path, and
         the drawing is a tenth as large. For a page of many pictures.
     """
-    scale = top(figure.weights) if scale is None else scale
+    scale = figure.measure.top(figure.weights) if scale is None else scale
     layout = _lay_out(figure)
     width, height = math.ceil(layout.width), math.ceil(layout.height)
     size = f'width="{width}" height="{height}" viewBox="0 0 {width} {height}"'
@@ -63,7 +63,7 @@ def svg(figure: Figure, *, scale: float | None = None, details: bool = True) -> 
             *_heading(layout),
             *_axes(figure, layout),
             *(_cells if details else _squares)(figure, layout, scale),
-            *_legend(layout, len(figure.target), scale, _STEPS if details else _FEW_STEPS),
+            *_legend(figure, layout, scale, _STEPS if details else _FEW_STEPS),
             "</svg>\n",
         ]
     )
@@ -72,9 +72,12 @@ def svg(figure: Figure, *, scale: float | None = None, details: bool = True) -> 
 def svg_size(figure: Figure) -> int:
     """Return about how many bytes `svg` gives, from a few of the cells, before all are drawn."""
     rows, columns = (min(size, 8) for size in figure.weights.shape)
-    scale, layout = top(figure.weights), _lay_out(figure)
-    sample = Figure(
-        figure.weights[:rows, :columns], figure.target[:rows], figure.source[:columns], ""
+    scale, layout = figure.measure.top(figure.weights), _lay_out(figure)
+    sample = replace(
+        figure,
+        weights=figure.weights[:rows, :columns],
+        target=figure.target[:rows],
+        source=figure.source[:columns],
     )
     drawn = sum(len(cell.encode()) + 1 for cell in _cells(sample, layout, scale))
     return int(drawn / max(1, rows * columns) * figure.weights.size)
@@ -83,7 +86,10 @@ def svg_size(figure: Figure) -> int:
 def _summary(figure: Figure) -> str:
     rows, columns = figure.weights.shape
     size = f"{rows} target tokens (rows) by {columns} source tokens (columns)"
-    return f"Heat map of attention weights: {size}. {visible(figure.note) if figure.note else ''}"
+    what = (
+        f"signed values ({figure.measure.name})" if figure.measure.signed else "attention weights"
+    )
+    return f"Heat map of {what}: {size}. {visible(figure.note) if figure.note else ''}"
 
 
 def _lay_out(figure: Figure) -> _Layout:
@@ -180,16 +186,19 @@ def _text(text: str, x: float, y: float, attributes: str) -> str:
 def _cells(figure: Figure, layout: _Layout, scale: float) -> Iterator[str]:
     side = layout.cell - 1  # one pixel of paper between neighbours
     source = [escape(isolate(visible(label))) for label in figure.source]
+    measure = figure.measure
     for row, label in enumerate(figure.target):
         target = escape(isolate(visible(label)))
         y = layout.top + row * layout.cell
         for column, weight in enumerate(figure.weights[row].tolist()):
             number = figure.number(row, column)
+            fill = hexadecimal(measure.fraction(weight, scale), measure.paper)
             yield (
                 f'<rect class="cell" x="{layout.left + column * layout.cell:g}" y="{y:g}" '
-                f'width="{side}" height="{side}" fill="{hexadecimal(weight / scale, PAPER)}" '
+                f'width="{side}" height="{side}" fill="{fill}" '
                 f'data-target="{row}" data-source="{column}" data-weight="{number}">'
-                f"<title>target: {target}\nsource: {source[column]}\nweight: {number}</title>"
+                f"<title>target: {target}\nsource: {source[column]}\n{measure.name}: {number}"
+                "</title>"
                 "</rect>"
             )
 
@@ -198,23 +207,24 @@ def _squares(figure: Figure, layout: _Layout, scale: float) -> Iterator[str]:
     side = layout.cell - 1
     places: dict[str, list[str]] = {}
     for row, column in np.ndindex(figure.weights.shape):
-        fill = hexadecimal(float(figure.weights[row, column]) / scale, PAPER)
+        share = figure.measure.fraction(float(figure.weights[row, column]), scale)
+        fill = hexadecimal(share, figure.measure.paper)
         x, y = layout.left + column * layout.cell, layout.top + row * layout.cell
         places.setdefault(fill, []).append(f"M{x:g} {y:g}h{side}v{side}h-{side}z")
     for fill, squares in places.items():
         yield f'<path class="cells" fill="{fill}" d="{"".join(squares)}"/>'
 
 
-def _legend(layout: _Layout, rows: int, scale: float, steps: int) -> Iterator[str]:
-    x, y = layout.left, layout.top + rows * layout.cell + 24
+def _legend(figure: Figure, layout: _Layout, scale: float, steps: int) -> Iterator[str]:
+    x, y = layout.left, layout.top + len(figure.target) * layout.cell + 24
     side = _LEGEND // steps
     for step in range(steps):
-        fill = hexadecimal(step / (steps - 1), PAPER)
+        fill = hexadecimal(step / (steps - 1), figure.measure.paper)
         over = step < steps - 1  # under the next one, so that no seam shows when it is scaled
         place = f'x="{x + step * side:g}" y="{y:g}" width="{side + over}" height="9"'
         yield f'<rect {place} fill="{fill}"/>'
     style = f'class="scale" font-size="{_SMALL}" fill="#57606a"'
     for share, anchor in ((0.0, "start"), (0.5, "middle"), (1.0, "end")):
         place = f'{style} text-anchor="{anchor}"'
-        yield _text(f"{scale * share:g}", x + share * _LEGEND, y + 23, place)
-    yield _text("weight", x + _LEGEND + 8, y + 8.5, style)
+        yield _text(f"{figure.measure.at(share, scale):g}", x + share * _LEGEND, y + 23, place)
+    yield _text(figure.measure.name, x + _LEGEND + 8, y + 8.5, style)

@@ -6,10 +6,12 @@ import os
 import shutil
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 
-from qkv.view.colours import NIGHT, rgb, top
+from qkv.view.colours import rgb
 from qkv.view.figure import Figure
 from qkv.view.labels import cells, fold, graphemes, isolate, reads_right_to_left, visible
+from qkv.view.measure import Measure
 
 _NARROWEST = 20  # below this no label has room beside a cell
 _STACK = 8  # longer labels are read along the line, not downwards
@@ -38,8 +40,9 @@ def terminal(figure: Figure, width: int | None = None, colour: bool | None = Non
             that wants them (NO_COLOR is obeyed). 24 bits where COLORTERM promises them, else 256.
     """
     columns = max(width or shutil.get_terminal_size((100, 24)).columns, _NARROWEST)
-    paint = _painter(_wants_colour() if colour is None else colour)
-    scale = top(figure.weights)
+    measure = figure.measure
+    paint = _painter(_wants_colour() if colour is None else colour, measure)
+    scale = measure.top(figure.weights)
     source = [visible(label) for label in figure.source]
     rows = _rows(figure.target, columns // 3)
     gutter = max([0, *(cells(piece) for pieces in rows for piece in pieces)]) + 1
@@ -52,9 +55,9 @@ def terminal(figure: Figure, width: int | None = None, colour: bool | None = Non
         header = _header(source[first:last], columns - gutter)
         lines += ["", *(" " * gutter + line for line in header)]
         for pieces, weights in zip(rows, figure.weights[:, first:last], strict=True):
-            painted = "".join(paint(float(weight) / scale) for weight in weights)
+            painted = "".join(paint(measure.fraction(float(one), scale)) for one in weights)
             lines += [_left(piece, gutter) + painted for piece in pieces]
-    lines += ["", *_legend(scale, paint, columns)]
+    lines += ["", *_legend(measure, scale, paint, columns)]
     return "\n".join(line.rstrip(" ") for line in lines)
 
 
@@ -143,10 +146,11 @@ def _stairs(source: list[str], width: int) -> Iterator[str]:
             yield f"{before}│ {isolate(piece)}"
 
 
-def _legend(scale: float, paint: Paint, width: int) -> Iterator[str]:
+def _legend(measure: Measure, scale: float, paint: Paint, width: int) -> Iterator[str]:
     """Explain the shades, a few a line; an entry takes 10 cells at most, and 2 apart."""
     steps = len(_SHADES) - 1
-    entries = [f"{paint(step / steps)} {scale * step / steps:g}" for step in range(steps + 1)]
+    shares = [step / steps for step in range(steps + 1)]
+    entries = [f"{paint(share)} {measure.at(share, scale):g}" for share in shares]
     each = (width + 2) // 12
     for first in range(0, len(entries), each):
         yield "  ".join(entries[first : first + each])
@@ -157,23 +161,30 @@ def _wants_colour() -> bool:
     return wanted and sys.stdout.isatty()
 
 
-def _painter(colourful: bool) -> Paint:
+def _painter(colourful: bool, measure: Measure) -> Paint:
     if not colourful:
-        return _shade
-    return _true_colour if os.environ.get("COLORTERM") in {"truecolor", "24bit"} else _palette
+        return _signed_shade if measure.signed else _shade
+    full = os.environ.get("COLORTERM") in {"truecolor", "24bit"}
+    return partial(_true_colour if full else _palette, measure.night)
 
 
 def _shade(fraction: float) -> str:
     return 2 * _SHADES[int(min(fraction, 1.0) * (len(_SHADES) - 1) + 0.5)]
 
 
-def _true_colour(fraction: float) -> str:
-    red, green, blue = rgb(fraction, NIGHT)
+def _signed_shade(fraction: float) -> str:
+    """Shade a magnitude; below zero a minus stands before it."""
+    painted = _shade(abs(2 * fraction - 1))
+    return f"-{painted[1:]}" if fraction < 0.5 and painted != 2 * _SHADES[0] else painted
+
+
+def _true_colour(ramp: list[str], fraction: float) -> str:
+    red, green, blue = rgb(fraction, ramp)
     return f"\x1b[48;2;{red};{green};{blue}m  \x1b[0m"
 
 
-def _palette(fraction: float) -> str:
-    red, green, blue = map(_nearest, rgb(fraction, NIGHT))
+def _palette(ramp: list[str], fraction: float) -> str:
+    red, green, blue = map(_nearest, rgb(fraction, ramp))
     return f"\x1b[48;5;{16 + 36 * red + 6 * green + blue}m  \x1b[0m"
 
 

@@ -8,9 +8,10 @@ import pytest
 from planted import Faithful, Ignoring, planted
 
 from qkv.explain.faithfulness import TESTS, Material, Settings
+from qkv.explain.faithfulness.agreement import read as agree
 from qkv.explain.faithfulness.finding import Estimate
 from qkv.explain.faithfulness.permutation import read
-from qkv.explain.faithfulness.verdict import judge
+from qkv.explain.faithfulness.verdict import FEWEST, judge
 
 pytest.importorskip("scipy", reason="scipy is not installed (qkv[explain])")
 FEW = Settings(permutations=40, adversaries=3, steps=120)
@@ -93,3 +94,32 @@ def test_even_weights_that_may_change_places_are_not_called_ignored():
     assert read(still, moved, moved, 0.01)[0] == "open"
     assert read(moved, moved, moved, 0.01)[0] == "for"
     assert read(moved, moved, Estimate(0.9, 0.0, 9, 0.9, 0.9), 0.01)[0] == "open"
+
+
+def test_too_few_examples_settle_nothing_whatever_their_intervals_say(findings):
+    """The bootstrap interval of five equal values has no width, and is no certainty."""
+    for name in findings:
+        few = [
+            replace(one, value=replace(one.value, n=FEWEST - 1)) for one in findings[name].values()
+        ]
+        assert judge(few).kind == "mixed"
+        assert f"{FEWEST - 1} examples are too few" in judge(few).says
+
+
+def test_a_tau_that_a_few_examples_leave_open_does_not_speak_against_the_weights():
+    shuffled = Estimate(0.0, 0.3, 9, -0.2, 0.2)
+    for low, high, reading in (
+        (0.6, 0.8, "for"),
+        (-0.1, 0.3, "against"),
+        (0.1, 0.7, "open"),  # as well strong as no better than shuffled
+        (0.3, 0.4, "open"),
+    ):
+        value = Estimate((low + high) / 2, 0.3, 9, low, high)
+        assert agree(value, shuffled, "the gradient")[0] == reading
+
+
+def test_a_verdict_against_the_weights_says_against_what(findings):
+    bad = replace(findings["ignoring"]["adversarial"], reading="against")
+    assert judge((bad,)).says.startswith(
+        "Most tests speak against the weights as an explanation. "
+    )

@@ -100,27 +100,37 @@ class Cosine(DotScore):
 
 
 def _unit(vector: Float[Tensor, "*any width"]) -> Float[Tensor, "*any width"]:
-    """x / |x|, and 0 for 0, with finite derivatives.
-
-    Where a square would overflow or vanish, the largest entry is divided out first; the result
-    does not depend on it, so it needs no gradient.
-    """
+    """x / |x|, and 0 for 0, with finite derivatives; each row as if it were alone."""
     wide = at_least_float32(vector)
-    if vector.device.type == "cpu" and not (recorded() or transformed()):
-        squares = wide.square().sum(-1, keepdim=True)
-        none = squares == 0
-        if _holds(wide, squares, none):
-            return (wide / squares.masked_fill(none, 1).sqrt()).to(vector.dtype)
+    if vector.device.type != "cpu" or recorded() or transformed():
+        return _scaled_unit(wide).to(vector.dtype)
+    kept = _kept(wide)
+    if bool(kept.all()):
+        return _plain_unit(wide).to(vector.dtype)
+    plain = _plain_unit(torch.where(kept, wide, 1.0))
+    return torch.where(kept, plain, _scaled_unit(torch.where(kept, 1.0, wide))).to(vector.dtype)
+
+
+def _plain_unit(wide: Tensor) -> Tensor:
+    squares = wide.square().sum(-1, keepdim=True)
+    return wide / squares.masked_fill(squares == 0, 1).sqrt()
+
+
+def _scaled_unit(wide: Tensor) -> Tensor:
+    """Divide the largest entry out first, so that no square overflows or vanishes.
+
+    The result does not depend on it, so it needs no gradient.
+    """
     largest = wide.detach().abs().amax(-1, keepdim=True)
     none = largest < torch.finfo(wide.dtype).tiny
     wide = wide / torch.where(none, 1.0, largest)
     squares = wide.square().sum(-1, keepdim=True)
-    return (wide / torch.where(none, 1.0, squares).sqrt()).to(vector.dtype)
+    return wide / torch.where(none, 1.0, squares).sqrt()
 
 
 @torch.no_grad()
-def _holds(wide: Tensor, squares: Tensor, none: Tensor) -> bool:
-    """Whether what was lost of the squares is nothing beside their sums."""
-    kind = torch.finfo(wide.dtype)
-    kept = ((squares >= kind.tiny / kind.eps) & (squares <= kind.max)) | none
-    return bool(kept.all()) and not (bool(none.any()) and bool(wide[none.squeeze(-1)].any()))
+def _kept(wide: Tensor) -> Tensor:
+    """Rows where what was lost of the squares is nothing beside their sum."""
+    squares, kind = wide.square().sum(-1, keepdim=True), torch.finfo(wide.dtype)
+    kept = (squares >= kind.tiny / kind.eps) & (squares <= kind.max)
+    return kept if bool(kept.all()) else kept | ~wide.any(-1, keepdim=True)

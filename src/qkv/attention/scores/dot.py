@@ -18,6 +18,7 @@ class Dot(DotScore):
     """Score each key by its dot product with the query; no parameters."""
 
     has_parameters = False
+    prepares = False
 
     @classmethod
     def sized(cls, query_dim: int, key_dim: int, hidden: int) -> Self:

@@ -30,6 +30,8 @@ class Location(DotScore):
     Cost: as the dot score; no key is read.
     """
 
+    prepares = False
+
     def __init__(self, query_dim: int, max_keys: int) -> None:
         super().__init__()
         self.query_dim, self.max_keys = query_dim, max_keys

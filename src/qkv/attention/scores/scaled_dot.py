@@ -19,6 +19,7 @@ class ScaledDot(DotScore):
     """Score each key by its dot product with the query over sqrt(d); no parameters."""
 
     has_parameters = False
+    prepares = False
 
     @classmethod
     def sized(cls, query_dim: int, key_dim: int, hidden: int) -> Self:

@@ -19,11 +19,13 @@ class Score(nn.Module, ABC):
     family: which kernels can serve it. A "dot" score promises
         `e = scale * project_query(q) . prepare(k)`  (see DotScore).
     has_parameters: False for those that a bare name is enough to build.
+    prepares: False where prepared keys are the keys as they are, or nothing that was in them.
     query_dim, key_dim: the widths it was built for; None for any.
     """
 
     family: ClassVar[Literal["dot", "additive", "other"]] = "other"
     has_parameters: ClassVar[bool] = True
+    prepares: ClassVar[bool] = True
     query_dim: int | None = None
     key_dim: int | None = None
 

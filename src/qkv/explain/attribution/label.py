@@ -9,10 +9,11 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from qkv.explain.attribution.levels import mixing_of_levels
 from qkv.explain.attribution.pair import mixing_of
 from qkv.explain.attribution.question import Features, Mixing, Question, Rows
 from qkv.explain.heads import watched
-from qkv.text import PAD
+from qkv.models.labeller import Levels
 
 
 class Decision(Protocol):
@@ -26,6 +27,10 @@ class Decision(Protocol):
     def attention(self) -> Float[Tensor, "batch *words words"]:
         """A row a decision."""
 
+    @property
+    def levels(self) -> Levels | None:
+        """Of a model that reads sentences, what it attended to at both levels."""
+
 
 class Labels(Protocol):
     """A model of labels in three steps; lengths count what is real."""
@@ -34,6 +39,12 @@ class Labels(Protocol):
         self, tokens: Int[Tensor, "batch words *letters"]
     ) -> Float[Tensor, "batch words dim"]:
         """Return the embeddings."""
+        ...
+
+    def silence(
+        self, tokens: Int[Tensor, "batch words *letters"]
+    ) -> Float[Tensor, "batch words dim"]:
+        """Return what stands for these words where they are to say nothing."""
         ...
 
     def annotate(
@@ -59,7 +70,8 @@ def ask_label(
     """Return the question how log p of each label hangs on each token.
 
     The baseline is the embedding of a pad. Rollout and flow go through the attentions of the
-    encoder, if it has some, and then through the one that decides.
+    encoder, if it has some, and then through the one that decides; of a hierarchical model through
+    both levels (`mixing_of_levels`), whose sentences end where they end, whatever is silenced.
 
     Args:
         model: in eval mode.
@@ -70,8 +82,7 @@ def ask_label(
     chosen = torch.tensor(labels, device=device)
     given = torch.as_tensor(tokens, device=device)
     with torch.no_grad():
-        embedded = model.embed(torch.cat([given, torch.full_like(given[:1], PAD)])[None])[0]
-    embedded, pad = embedded[:-1], embedded[-1]
+        embedded, baseline = model.embed(given[None])[0], model.silence(given[None])[0]
 
     def decide(rows: Rows) -> Decision:
         lengths = torch.full((len(rows),), len(tokens), device=device)
@@ -89,8 +100,11 @@ def ask_label(
     def mixing() -> Mixing:
         assert isinstance(model, nn.Module)
         with torch.inference_mode(), watched(model) as found:
-            attention = decide(embedded[None]).attention
+            decision = decide(embedded[None])
+        if decision.levels is not None:
+            return mixing_of_levels(found, decision.levels)
         heads = {name: weights[0].cpu() for name, weights in found.items()}
-        return mixing_of(heads | {"attention": attention.reshape(1, -1, len(tokens)).cpu()})
+        own = decision.attention.reshape(1, -1, len(tokens)).cpu()
+        return mixing_of(heads | {"attention": own})
 
-    return Question(embedded, pad.expand_as(embedded), features, score, mixing)
+    return Question(embedded, baseline, features, score, mixing)

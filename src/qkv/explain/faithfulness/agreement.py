@@ -61,6 +61,8 @@ def read(value: Estimate, baseline: Estimate, other: str) -> tuple[Reading, str]
     """Say what a mean tau means."""
     if value.low >= STRONG:
         return "for", f"The weights rank words much as {other} does."
+    if value.low <= baseline.high and value.high >= STRONG:
+        return "open", f"Whether the weights agree with {other}, these examples leave open."
     if value.low <= baseline.high:
         return "against", f"The weights rank words no more like {other} than shuffled weights do."
     if value.high < STRONG:

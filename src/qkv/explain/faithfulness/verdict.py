@@ -15,6 +15,11 @@ CAUTION = (
 )
 
 
+FEWEST = 30
+"""Examples from which a verdict is given: a bootstrap of fewer values is narrower than it should
+be, and of values that are all equal has no width."""
+
+
 @dataclass(frozen=True)
 class Verdict:
     """What may be said.
@@ -35,11 +40,18 @@ def judge(findings: Sequence[Finding]) -> Verdict:
     """Weigh the findings.
 
     An output that neither permuted nor random weights move settles the matter: what has no effect
-    explains nothing.
+    explains nothing. A test of fewer than `FEWEST` examples settles nothing.
     """
     for_, against, open_ = (
         [one.test for one in findings if one.reading == way] for way in ("for", "against", "open")
     )
+    fewest = min((one.value.n for one in findings), default=FEWEST)
+    if fewest < FEWEST:
+        return Verdict(
+            "mixed",
+            f"{fewest} examples are too few to settle it: the intervals of so few values say "
+            f"little; give {FEWEST} or more (--limit).",
+        )
     if "permutation" in against:
         return Verdict(
             "ignored",
@@ -52,7 +64,9 @@ def judge(findings: Sequence[Finding]) -> Verdict:
     if 2 * len(for_) > len(findings) and not against:
         return Verdict("faithful", f"Most tests support the weights as an explanation. {counted}")
     if 2 * len(against) > len(findings) and not for_:
-        return Verdict("unfaithful", f"Most tests refuse the weights as one. {counted}")
+        return Verdict(
+            "unfaithful", f"Most tests speak against the weights as an explanation. {counted}"
+        )
     return Verdict("mixed", f"The tests together do not settle it. {counted}")
 
 

@@ -21,7 +21,7 @@ function columns(heat, links, families, top) {
   const lines = links.map((link) => {
     const [a, b] = [y(link.source), y(link.target)];
     const bend = BETWEEN / 2;
-    return `<path class="link" ${named(link, heat.bits)} ${stroke(link.weight, top)} ` +
+    return `<path ${named(link, heat.bits)} ${stroke(link.weight, top)} ` +
       `d="M${ends[0]} ${a}C${ends[0] + bend} ${a} ${ends[1] - bend} ${b} ${ends[1]} ${b}"/>`;
   });
   const tokens = [heat.source, heat.target].flatMap((labels, side) => labels.map((label, index) => {

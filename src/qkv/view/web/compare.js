@@ -31,7 +31,7 @@ export function compareView(desk) {
   let heats = null;
   let turn = 0; // of two loads, the later one is shown
   /** The two heads on one scale, so that they may be compared. @param {Heat} heat */
-  const top = (heat) => (heat.signed || !heats ? desk.top(heat) : Math.max(desk.top(heats[0]), desk.top(heats[1])));
+  const top = (heat) => (heat.measure === "difference" || !heats ? desk.top(heat) : Math.max(desk.top(heats[0]), desk.top(heats[1])));
   const views = [0, 1, 2].map((i) => matrixView({ ...desk, top }, {
     choose: (cell) => views.forEach((view, j) => j !== i && view.mark(cell)),
     zoom: (size) => views.forEach((view, j) => j !== i && view.setSize(size)),

@@ -104,7 +104,7 @@ export function corner(x, y, ink) {
  * The scale of the colours. @param {number} x @param {number} y @param {string[]} ramp
  * @param {number} top @param {string} ink @param {Heat} heat
  */
-export function legend(x, y, ramp, top, ink, { signed, allowed }) {
+export function legend(x, y, ramp, top, ink, { measure, signed, allowed }) {
   const steps = LEGEND / 3;
   const swatches = Array.from({ length: steps }, (_, i) =>
     `<rect x="${x + 3 * i}" y="${y}" width="${i < steps - 1 ? 4 : 3}" height="9" fill="${hex(i / (steps - 1), ramp)}"/>`);
@@ -113,11 +113,10 @@ export function legend(x, y, ramp, top, ink, { signed, allowed }) {
   const ticks = [["start", 0], ["middle", 0.5], ["end", 1]].map(([anchor, share]) =>
     text(x + Number(share) * LEGEND, y + 23, `${style} text-anchor="${anchor}"`,
       String(+(least + (top - least) * Number(share)).toPrecision(6))));
-  const name = signed ? "difference" : "weight";
-  const after = x + LEGEND + 8 + widths([name], "11px sans-serif")[0] + 24;
+  const after = x + LEGEND + 8 + widths([measure], "11px sans-serif")[0] + 24;
   const barred = allowed?.includes(0)
     ? hatch(after, y - 2, 13, 13) + text(after + 18, y + 8.5, style, "not allowed") : "";
-  return swatches.join("") + ticks.join("") + text(x + LEGEND + 8, y + 8.5, style, name) + barred;
+  return swatches.join("") + ticks.join("") + text(x + LEGEND + 8, y + 8.5, style, measure) + barred;
 }
 
 /** A cell that may hold no weight. @param {number} x @param {number} y @param {number} width @param {number} height @param {string} [attributes] */

@@ -31,7 +31,8 @@ export function heatSvg(heat, page, top) {
     large ? picture(heat, x, y, at.cell, ramp, top) : cells(heat, x, y, at.cell, ramp, top),
     legend(x, y + rows * at.cell + 24, ramp, top, "#57606a", heat),
   ].join("\n");
-  const summary = `Heat map of attention weights: ${rows} target tokens (rows) by ${columns} source tokens (columns).`;
+  const what = heat.signed ? `signed values (${heat.measure})` : "attention weights";
+  const summary = `Heat map of ${what}: ${rows} target tokens (rows) by ${columns} source tokens (columns).`;
   return standalone(
     { body, width: x + Math.max(at.reach, 380), height: y + rows * at.cell + 50 },
     { title: heat.title, note: heat.note, families: page.families, font: at.font,
@@ -39,7 +40,7 @@ export function heatSvg(heat, page, top) {
 }
 
 /** @param {Heat} heat @param {number} x @param {number} y @param {number} cell @param {string[]} ramp @param {number} top */
-function cells({ values, bits, target, source, allowed, signed }, x, y, cell, ramp, top) {
+function cells({ values, bits, target, source, allowed, measure, signed }, x, y, cell, ramp, top) {
   return Array.from(values, (value, i) => {
     const [row, column] = [Math.floor(i / source.length), i % source.length];
     const [left, upper] = [x + column * cell, y + row * cell];
@@ -48,7 +49,7 @@ function cells({ values, bits, target, source, allowed, signed }, x, y, cell, ra
     const number = exact(value, bits);
     return `<rect class="cell" x="${left}" y="${upper}" width="${cell - 1}" height="${cell - 1}" ` +
       `fill="${hex(fraction(value, top, signed), ramp)}" ${place} data-weight="${number}"><title>` +
-      `target: ${xml(target[row])}\nsource: ${xml(source[column])}\nweight: ${number}</title></rect>`;
+      `target: ${xml(target[row])}\nsource: ${xml(source[column])}\n${measure}: ${number}</title></rect>`;
   }).join("\n");
 }
 
@@ -80,7 +81,7 @@ export function heatJson(heat) {
   for (const [key, value] of Object.entries(names))
     Object.assign(names, { [key]: Array.isArray(value) ? value.map(plain) : plain(value) });
   const rows = heat.target.map((_, row) => `[${numbers(heat, row, "null").join(",")}]`);
-  return `${JSON.stringify(names).slice(0, -1)},"weights":[\n${rows.join(",\n")}]}\n`;
+  return `${JSON.stringify(names).slice(0, -1)},"${heat.signed ? "values" : "weights"}":[\n${rows.join(",\n")}]}\n`;
 }
 
 /** @param {Heat} heat @param {number} row @param {string} barred */

@@ -26,10 +26,10 @@ function circle(heat, links, families, top) {
     return [centre + far * Math.cos(angle), centre + far * Math.sin(angle)];
   };
   const received = new Float64Array(count);
-  for (let i = 0; i < heat.values.length; i++) received[i % count] += heat.values[i];
+  for (let i = 0; i < heat.values.length; i++) received[i % count] += Math.abs(heat.values[i]);
   const largest = received.reduce((a, b) => Math.max(a, b), 0) || 1;
   const arrows = links.map((link) => {
-    const about = `class="link" ${named(link, heat.bits)} ${stroke(link.weight, top)}`;
+    const about = `${named(link, heat.bits)} ${stroke(link.weight, top)}`;
     return `<path ${about} d="${link.target === link.source ? loop(at, link.target, radius) : arrow(at, link, radius, centre)}"/>`;
   });
   const tokens = heat.source.map((label, i) => {

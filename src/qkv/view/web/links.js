@@ -21,31 +21,34 @@ const MOST = 3000; // lines: more are a blot, and slow
 const STEPS = 100; // of the slider
 const FIRST = 0.1; // where it stands at the start, as a share of the scale
 
-/** @param {number} weight @param {number} top how a line shows its weight, as SVG attributes */
+/** @param {number} weight @param {number} top how a line shows its weight, and its sign, as SVG attributes */
 export const stroke = (weight, top) => {
-  const share = Math.min(weight / top, 1);
-  return `stroke="#1a5399" stroke-width="${(0.75 + 3.25 * share).toFixed(2)}" stroke-opacity="${(0.15 + 0.85 * share).toFixed(3)}" fill="none"`;
+  const share = Math.min(Math.abs(weight) / top, 1);
+  return `class="link${weight < 0 ? " less" : ""}" stroke="${weight < 0 ? "#b0500a" : "#1a5399"}" stroke-width="${(0.75 + 3.25 * share).toFixed(2)}" stroke-opacity="${(0.15 + 0.85 * share).toFixed(3)}" fill="none"`;
 };
+
+/** The larger first. @param {Link} a @param {Link} b */
+const larger = (a, b) => Math.abs(b.weight) - Math.abs(a.weight);
 
 /** @param {Link} link @param {number} bits */
 export const named = ({ target, source, weight }, bits) =>
   `data-target="${target}" data-source="${source}" data-weight="${exact(weight, bits)}"`;
 
-/** The links of at least a weight, the largest of them if they are too many. @param {Heat} heat @param {number} least */
+/** The links of at least a weight, or a magnitude, the largest of them if they are too many. @param {Heat} heat @param {number} least */
 export function linksOf({ values, source, allowed }, least) {
   /** @type {Link[]} */
   let links = [];
   for (let i = 0; i < values.length; i++)
-    if (values[i] > 0 && values[i] >= least && (!allowed || allowed[i]))
+    if (values[i] && Math.abs(values[i]) >= least && (!allowed || allowed[i]))
       links.push({ target: Math.floor(i / source.length), source: i % source.length, weight: values[i] });
   const all = links.length;
-  if (all > MOST) links = links.sort((a, b) => b.weight - a.weight).slice(0, MOST);
+  if (all > MOST) links = links.sort(larger).slice(0, MOST);
   return { links, all };
 }
 
 /** @param {Desk} desk @param {Geometry} geometry */
 export function linksView(desk, geometry) {
-  const root = element(`<div class="linked"><p class="settings"><label>Lines from weight
+  const root = element(`<div class="linked"><p class="settings"><label><span class="what"></span>
 <input type="range" min="0" max="${STEPS}" value="${STEPS * FIRST}" aria-label="Least weight of a line"> <output></output></label>
 <span class="drawn" role="status"></span></p><div class="plot" tabindex="0" role="application" aria-roledescription="${geometry.name}"><svg class="drawing"></svg></div></div>`);
   /** @param {string} selector @returns {any} */
@@ -70,9 +73,11 @@ export function linksView(desk, geometry) {
     for (const [name, value] of Object.entries({ width, height, "font-size": 12, "font-family": desk.page.families }))
       svg.setAttribute(name, String(value));
     svg.innerHTML = body;
+    $(".what").textContent = heat.signed ? "Lines from magnitude" : "Lines from weight";
     $("output").textContent = String(+least().toPrecision(3));
     $(".drawn").textContent = all > links.length
       ? `the ${links.length} largest of ${all} lines` : `${all} line${all === 1 ? "" : "s"}`;
+    if (heat.signed) $(".drawn").textContent += "; blue above 0, orange below";
   }
 
   /** Show the lines of one token alone. @param {{ side: Side, index: number } | null} token */
@@ -89,7 +94,7 @@ export function linksView(desk, geometry) {
     for (const part of here) part.classList.add("lit"); // a label, and in a graph its dot
     const from = side === "source"; // a source token: who looks at it; any other: where it looks
     const rows = found.links.filter((link) => (from ? link.source : link.target) === index)
-      .sort((a, b) => b.weight - a.weight).slice(0, 8).map((link) => /** @type {[string, string]} */ (
+      .sort(larger).slice(0, 8).map((link) => /** @type {[string, string]} */ (
         [exact(link.weight, heat.bits), from ? heat.target[link.target] : heat.source[link.source]]));
     const label = (side === "target" ? heat.target : heat.source)[index];
     if (here.length) desk.tip.show([[from ? "source" : "target", label], ...rows], here[0].getBoundingClientRect());
@@ -136,9 +141,9 @@ export function linksView(desk, geometry) {
     resize: draw, key,
     svg: () => standalone(drawing(), {
       title: heat.title, note: heat.note, families: desk.page.families,
-      summary: `${geometry.name}: ${found.links.length} lines of weight ${+least().toPrecision(3)} and more.`,
+      summary: `${geometry.name}: ${found.links.length} lines of ${heat.signed ? "magnitude" : "weight"} ${+least().toPrecision(3)} and more.`,
     }),
-    csv: () => ["target,source,weight", ...found.links.map(({ target, source, weight }) =>
+    csv: () => [`target,source,${heat.measure}`, ...found.links.map(({ target, source, weight }) =>
       [quoted(heat.target[target]), quoted(heat.source[source]), exact(weight, heat.bits)].join())].join("\r\n") + "\r\n",
     json: () => JSON.stringify({ title: plain(heat.title), note: plain(heat.note), least: least(), links: seen() }),
   };

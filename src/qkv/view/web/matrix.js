@@ -139,7 +139,7 @@ export function matrixView(desk, linked = {}) {
     const i = row * heat.source.length + column;
     const value = heat.allowed && !heat.allowed[i] ? "not allowed" : exact(heat.values[i], heat.bits);
     desk.tip.show([["target", heat.target[row]], ["source", heat.source[column]],
-      [heat.signed ? "difference" : "weight", value]], $("i.cell").getBoundingClientRect());
+      [heat.measure, value]], $("i.cell").getBoundingClientRect());
   }
 
   /** One size up or down, or to fit (0); what is under the point stays there. @param {number} by @param {{ clientX: number, clientY: number }} [point] */

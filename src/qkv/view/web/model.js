@@ -8,6 +8,7 @@
  * @typedef {{ labels: string[], of: number[] }} Words  of: for each token, its word
  * @typedef {{ title: string, note: string, kind: string, layers: number, heads: number,
  *   target: string[], source: string[], bits: number, largest: number[],
+ *   measure: string, signed: boolean,
  *   words: [Words, Words] | null,
  *   allowed: { layers: number, heads: number, bits: string[] } | null,
  *   thumbs: { rows: number, columns: number, levels: string } | null }} Maps
@@ -17,7 +18,8 @@
  * @typedef {{ map: number, layer: number, head: number, words: boolean }} Choice  head: or MEAN
  * @typedef {{ title: string, note: string, target: string[], source: string[],
  *   values: Float32Array | Float64Array, bits: number, allowed: Uint8Array | null,
- *   largest: number, signed: boolean }} Heat  one matrix, ready to be drawn
+ *   largest: number, measure: string, signed: boolean }} Heat  one matrix, ready to be drawn;
+ *   measure: what a number is called: weight, value, share, difference
  * @typedef {(map: number, layer: number, head: number) => Promise<Uint8Array>} Fetch
  * @typedef {(choice: Choice) => Promise<Heat>} Load
  */
@@ -48,9 +50,9 @@ export function loader(page, fetchHead) {
 
   /** @param {number} map @param {number} layer @param {number} head */
   async function one(map, layer, head) {
-    const [key, { bits, heads, largest }] = [`${map}.${layer}.${head}`, page.maps[map]];
+    const [key, { bits, heads, largest, signed }] = [`${map}.${layer}.${head}`, page.maps[map]];
     const values = kept.get(key) ??
-      unpack(await fetchHead(map, layer, head), bits, largest[layer * heads + head]);
+      unpack(await fetchHead(map, layer, head), bits, largest[layer * heads + head], signed);
     kept.delete(key);
     kept.set(key, values);
     let bytes = 0;
@@ -79,7 +81,8 @@ export function loader(page, fetchHead) {
     const heat = {
       title: [maps.title, which].filter(Boolean).join(" · "), note: maps.note,
       target: maps.target, source: maps.source, values, bits: averaged ? 64 : maps.bits,
-      allowed: allowedIn(maps, layer, head), largest: most(values), signed: false,
+      allowed: allowedIn(maps, layer, head), largest: most(values),
+      measure: maps.measure, signed: maps.signed,
     };
     return choice.words && maps.words ? merged(heat, maps.words) : heat;
   };
@@ -121,5 +124,6 @@ export function difference(a, b) {
   const values = Float64Array.from(a.values, (value, i) => value - b.values[i]);
   const other = b.allowed;
   const either = a.allowed && other && a.allowed.map((may, i) => may | other[i]); // a weight in one at least
-  return { ...a, title: "first − second", note: "", values, bits: 64, allowed: either, largest: most(values), signed: true };
+  const title = "first − second";
+  return { ...a, title, note: "", values, bits: 64, allowed: either, largest: most(values), measure: "difference", signed: true };
 }

@@ -20,12 +20,12 @@ export function fromBase64(text) {
 }
 
 /**
- * Weights out of little-endian bytes. @param {Uint8Array} bytes @param {number} bits 64, 32, 16, or 8
- * for shares of the largest weight @param {number} largest
+ * Numbers out of little-endian bytes. @param {Uint8Array} bytes @param {number} bits 64, 32, 16, or 8
+ * for parts of the largest @param {number} largest @param {boolean} signed
  * @returns {Float32Array | Float64Array}
  */
-export function unpack(bytes, bits, largest) {
-  if (bits === 8) return Float32Array.from(bytes, (level) => (level / 255) * largest);
+export function unpack(bytes, bits, largest, signed) {
+  if (bits === 8) return Float32Array.from(parts(bytes, signed), (level) => (level / (signed ? 127 : 255)) * largest);
   const whole = bytes.byteOffset % 8 ? bytes.slice() : bytes; // arrays of floats start at multiples
   const count = (8 * whole.length) / bits;
   if (bits === 64) return new Float64Array(whole.buffer, whole.byteOffset, count);
@@ -34,10 +34,26 @@ export function unpack(bytes, bits, largest) {
   return Float32Array.from(halves, half);
 }
 
-/** @param {number} bits of a float16 between 0 and 1 */
+/** Bytes as parts of the largest: of 255, or with a sign of 127. @param {Uint8Array} bytes @param {boolean} signed */
+export const parts = (bytes, signed) =>
+  signed ? new Int8Array(bytes.buffer, bytes.byteOffset, bytes.length) : bytes;
+
+/** @param {number} bits of a finite float16 */
 function half(bits) {
-  const [exponent, fraction] = [bits >> 10, bits & 1023];
-  return exponent ? 2 ** (exponent - 15) * (1 + fraction / 1024) : 2 ** -14 * (fraction / 1024);
+  const [sign, exponent, fraction] = [bits >> 15 ? -1 : 1, (bits >> 10) & 31, bits & 1023];
+  return sign * (exponent ? 2 ** (exponent - 15) * (1 + fraction / 1024) : 2 ** -14 * (fraction / 1024));
+}
+
+/**
+ * The end of the colour scale: of weights and their differences the first of `tops` that holds them,
+ * of values of any size the first of 1, 2, 5 times a power of ten.
+ * @param {{ largest: number, signed: boolean, measure: string }} heat @param {number[]} tops
+ */
+export function scaleEnd({ largest, signed, measure }, tops) {
+  if (!signed || (measure === "difference" && largest <= 1)) return tops.find((end) => largest <= end) ?? 1;
+  if (!largest) return 1;
+  const ten = 10 ** Math.floor(Math.log10(largest));
+  return [1, 2, 5].map((step) => step * ten).find((end) => largest <= end) ?? 10 * ten;
 }
 
 /**
@@ -68,5 +84,5 @@ export function rgb(fraction, ramp) {
 export const hex = (fraction, ramp) =>
   "#" + rgb(fraction, ramp).map((level) => level.toString(16).padStart(2, "0")).join("");
 
-/** Where on its ramp a value stands: a difference of 0 in the middle. @param {number} value @param {number} top @param {boolean} signed */
+/** Where on its ramp a number stands: a signed one of 0 in the middle. @param {number} value @param {number} top @param {boolean} signed */
 export const fraction = (value, top, signed) => (signed ? 0.5 + value / top / 2 : value / top);

@@ -7,7 +7,7 @@
  */
 
 import { element, standalone, text } from "./draw.js";
-import { fromBase64, hex } from "./numbers.js";
+import { fromBase64, parts } from "./numbers.js";
 import { coloured } from "./paint.js";
 
 const SIDE = 68; // pixels of a picture
@@ -21,18 +21,18 @@ export function overviewView(desk) {
   let maps;
   const level = (/** @type {Uint8Array} */ levels, /** @type {number} */ place) => {
     const cells = thumbs().rows * thumbs().columns;
-    return levels.subarray(place * cells, (place + 1) * cells);
+    return parts(levels.subarray(place * cells, (place + 1) * cells), maps.signed);
   };
   const thumbs = () => /** @type {NonNullable<Maps["thumbs"]>} */ (maps.thumbs);
 
-  /** @param {Uint8Array} levels of one head @param {string[]} ramp */
+  /** @param {Uint8Array | Int8Array} levels of one head @param {string[]} ramp */
   function picture(levels, ramp) {
     const { rows, columns } = thumbs();
     const canvas = document.createElement("canvas");
     [canvas.width, canvas.height] = [columns, rows];
     const ink = /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d"));
     const image = ink.createImageData(columns, rows);
-    new Uint32Array(image.data.buffer).set(coloured({ values: levels, allowed: null, signed: false }, ramp, 255));
+    new Uint32Array(image.data.buffer).set(coloured({ values: levels, allowed: null, signed: maps.signed }, ramp, maps.signed ? 127 : 255));
     ink.putImageData(image, 0, 0);
     return canvas;
   }
@@ -49,16 +49,16 @@ export function overviewView(desk) {
       for (let number = 0; number < maps.heads; number++) {
         const place = layer * maps.heads + number;
         const largest = Number(maps.largest[place].toPrecision(3));
-        const button = element(`<button type="button" data-layer="${layer}" data-head="${number}" aria-label="layer ${layer}, head ${number}, largest weight ${largest}" title="layer ${layer}, head ${number}: largest weight ${largest}"></button>`);
+        const button = element(`<button type="button" data-layer="${layer}" data-head="${number}" aria-label="layer ${layer}, head ${number}, largest ${maps.measure} ${largest}" title="layer ${layer}, head ${number}: largest ${maps.measure} ${largest}"></button>`);
         if (layer === nowLayer && number === nowHead) button.setAttribute("aria-current", "true");
-        button.append(picture(level(levels, place), desk.ramp(false)));
+        button.append(picture(level(levels, place), desk.ramp(maps.signed)));
         row.insertCell().append(button);
       }
     }
     about.textContent = scale();
   }
 
-  const scale = () => "Each picture has a scale of its own: its darkest cell is the largest weight of its head; " +
+  const scale = () => `Each picture has a scale of its own: its strongest cell is the largest ${maps.measure} of its head; ` +
     "of long sequences, a cell is the largest of its block.";
 
   table.addEventListener("click", (/** @type {any} */ event) => {
@@ -82,7 +82,7 @@ export function overviewView(desk) {
     const pictures = maps.largest.map((_, place) => {
       const [layer, number] = [Math.floor(place / maps.heads), place % maps.heads];
       return `<image data-layer="${layer}" data-head="${number}" x="${60 + number * PITCH}" y="${20 + layer * PITCH}" width="${SIDE}" ` +
-        `height="${SIDE}" preserveAspectRatio="none" style="image-rendering:pixelated" href="${picture(level(levels, place), desk.page.ramps.light).toDataURL()}"/>`;
+        `height="${SIDE}" preserveAspectRatio="none" style="image-rendering:pixelated" href="${picture(level(levels, place), (maps.signed ? desk.page.signed : desk.page.ramps).light).toDataURL()}"/>`;
     });
     const rows = Array.from({ length: maps.layers }, (_, i) => text(0, 20 + i * PITCH + SIDE / 2, "", `layer ${i}`));
     const columns = Array.from({ length: maps.heads }, (_, i) => text(60 + i * PITCH, 12, "", `head ${i}`));

@@ -7,7 +7,7 @@
 
 import { element, hatch, standalone, text, widths, xml } from "./draw.js";
 import { heatCsv, heatJson } from "./exports.js";
-import { exact, hex } from "./numbers.js";
+import { exact, fraction, hex } from "./numbers.js";
 
 const BEAT = 700; // milliseconds a step
 const BOX = 26; // height of a token
@@ -37,7 +37,7 @@ export function stepsView(desk) {
     step = Math.min(Math.max(to, 0), last());
     slider.value = String(step);
     $("output").textContent = heat.target.length ? `${step + 1} of ${heat.target.length}` : "";
-    const { body, width, height } = drawing(desk.ramp(false));
+    const { body, width, height } = drawing(desk.ramp(heat.signed));
     for (const [name, value] of Object.entries({ width, height, "font-size": 13, "font-family": desk.page.families }))
       svg.setAttribute(name, String(value));
     svg.innerHTML = body;
@@ -89,7 +89,7 @@ export function stepsView(desk) {
       go(Math.min(step, last()));
     },
     resize: () => go(step), key, close: pause,
-    svg: () => standalone(drawing(desk.page.ramps.light), {
+    svg: () => standalone(drawing((heat.signed ? desk.page.signed : desk.page.ramps).light), {
       title: heat.title, note: heat.note, families: desk.page.families, font: 13, summary: said(heat, step),
     }),
     csv: () => heatCsv(seen()),
@@ -98,12 +98,12 @@ export function stepsView(desk) {
 }
 
 /** Where a token looked most, in words. @param {Heat} heat @param {number} step */
-function said({ target, source, values, bits }, step) {
+function said({ target, source, values, signed }, step) {
   if (!target.length) return "";
   const row = Array.from(values.subarray(step * source.length, (step + 1) * source.length), (weight, i) => ({ weight, i }))
-    .filter(({ weight }) => weight > 0).sort((a, b) => b.weight - a.weight).slice(0, 3);
+    .filter(({ weight }) => weight).sort((a, b) => Math.abs(b.weight) - Math.abs(a.weight)).slice(0, 3);
   const looked = row.map(({ weight, i }) => `${source[i]} ${Number(weight.toPrecision(3))}`).join(", ");
-  return `${target[step]} looked at: ${looked || "nothing"}`;
+  return `${target[step]} ${signed ? "hangs on" : "looked at"}: ${looked || "nothing"}`;
 }
 
 /**
@@ -111,19 +111,19 @@ function said({ target, source, values, bits }, step) {
  * @param {string} families @param {number} width
  */
 function unfold(heat, step, ramp, top, families, width) {
-  const { source, target, values, bits, allowed } = heat;
+  const { source, target, values, bits, allowed, signed } = heat;
   const lines = [text(0, 12, 'class="axis" font-size="11" fill="currentColor"', "source")];
   const read = flow(source, families, width, 22, LINE);
   read.places.forEach(([x, y, wide], i) => {
     const at = step * source.length + i;
     const weight = values[at];
     const barred = allowed && !allowed[at];
-    const fill = hex(weight / top, ramp);
+    const fill = hex(fraction(weight, top, signed), ramp);
     const dark = luminance(fill) < 0.45;
     lines.push(barred ? hatch(x, y, wide, BOX) :
       `<rect class="read" data-source="${i}" data-weight="${exact(weight, bits)}" x="${x}" y="${y}" width="${wide}" height="${BOX}" rx="2" fill="${fill}"><title>${xml(source[i])}: ${exact(weight, bits)}</title></rect>`);
     lines.push(text(x + wide / 2, y + 18, `class="word" text-anchor="middle"${barred ? "" : ` fill="${dark ? "#ffffff" : "#1c2128"}"`}`, source[i]));
-    if (!barred && weight >= top / 100)
+    if (!barred && Math.abs(weight) >= top / 100)
       lines.push(text(x + wide / 2, y + BOX + 13, 'class="axis" font-size="10" fill="currentColor" text-anchor="middle"', weight.toPrecision(2)));
   });
   lines.push(text(0, read.end + 14, 'class="axis" font-size="11" fill="currentColor"', "target"));

@@ -23,6 +23,7 @@ import { attendsToItself, graphView } from "./graph.js";
 import { makeList } from "./list.js";
 import { matrixView } from "./matrix.js";
 import { MEAN, loader, plain } from "./model.js";
+import { scaleEnd } from "./numbers.js";
 import { overviewView } from "./overview.js";
 import { stepsView } from "./steps.js";
 import { makeTip } from "./tip.js";
@@ -86,7 +87,7 @@ export function mount(root, page, fetchHead, tell = () => {}) {
     choice: () => choice,
     maps: () => page.maps[choice.map],
     ramp: (signed) => (signed ? page.signed : page.ramps)[/** @type {"light" | "dark"} */ (theme)],
-    top: ({ largest }) => ($(".whole").checked ? 1 : page.tops.find((end) => largest <= end) ?? 1),
+    top: (heat) => ($(".whole").checked && heat.largest <= 1 ? 1 : scaleEnd(heat, page.tops)),
   };
 
   /** Go to another map, head or view. @param {Partial<Choice>} change @param {string} [to] */

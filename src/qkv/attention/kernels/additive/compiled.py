@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import ctypes
 import hashlib
+import logging
 import os
 from functools import cache
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
+from threading import Timer
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -40,6 +42,7 @@ from qkv.attention.kernels.additive.task import (
     SCRATCH,
     SIZE,
     SLOTS,
+    SPAN,
     TO_A,
     TO_B,
     TO_V,
@@ -59,6 +62,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 _BITS = {torch.float32: 32, torch.float64: 64}
+PATIENCE = 1.0
+"""Seconds without a word."""
 
 
 @cache
@@ -102,7 +107,7 @@ def _queries_in_turn(
     (items, queries, hidden), keys, read = a.shape, b.shape[1], value.shape[-1]
     width, padded = rounded(hidden, ALIGNED), rounded(keys, LANES)
     # As `tools` in `forward`, and `attend` in `whole`, cut it.
-    size = (TOGETHER + 10 + padded) * width + TOGETHER * (LANES + padded + rounded(read, ALIGNED))
+    size = (TOGETHER + 9 + LANES + padded) * width + TOGETHER * (LANES + padded)
     units = items * -(-queries // ROWS)
     task = _task((items, queries, keys, hidden, read), units, size)
     if allowed is not None:
@@ -126,9 +131,9 @@ def backward(
     if to_weights is not None:
         g.copy_(to_weights)
     to_a, to_b, to_value = found
-    units = items * (-(-queries // ROWS) + -(-keys // KEYS_TOGETHER))
-    size = 5 * rounded(keys, LANES) + LANES + TOGETHER * rounded(read, ALIGNED)
-    task = _task((items, queries, keys, 0, read), units, size)
+    parts = 1 if _enough(items) else -(-queries // ROWS) + -(-keys // KEYS_TOGETHER)
+    size = 5 * rounded(keys, LANES) + LANES
+    task = _task((items, queries, keys, 0, read), items * parts, size)
     task[FILLED] = int(to_weights is not None)
     given = {VALUE: value, PAIRS: weights, CONTEXT: to_context, LOG: to_log}
     _share("slopes", task, {**given, GRADIENT: g, TO_VALUE: to_value})
@@ -150,10 +155,18 @@ def _gradients(a: Tensor, b: Tensor, v: Tensor, g: Tensor, to_a: Tensor, to_b: T
     """Fill the gradients of a and b, and return that of v."""
     (items, queries, hidden), keys = a.shape, b.shape[1]
     to_r = a.new_empty(items, hidden)
-    units, size = items * -(-hidden // BLOCK), (2 * keys + 17) * BLOCK
-    task = _task((items, queries, keys, hidden, 0), units, size)
+    span = rounded(hidden, BLOCK) if _enough(items) else BLOCK
+    # As `gradients` in `backward` cuts it.
+    size = (2 * keys + 12) * BLOCK + 4 * span + 5 * rounded(keys, ALIGNED) + ALIGNED
+    task = _task((items, queries, keys, hidden, 0), items * -(-hidden // span), size)
+    task[SPAN] = span
     _share("gradients", task, {A: a, B: b, V: v, GRADIENT: g, TO_A: to_a, TO_B: to_b, TO_V: to_r})
-    return g.sum() - 2 * to_r.sum(0)
+    return to_r.sum(0).mul_(-2)
+
+
+def _enough(items: int) -> bool:
+    """Whether threads may take whole items, whose rows lie together."""
+    return items >= 4 * torch.get_num_threads()
 
 
 def _side_by_side(like: Tensor, shapes: tuple[torch.Size, ...]) -> list[Tensor]:
@@ -198,6 +211,9 @@ def loop(name: str, dtype: torch.dtype) -> Any:
 @cache
 def entry(module: str, name: str) -> Any:
     """The compiled function; what it compiles to goes to a cache of ours, nobody else's moves."""
+    soon = Timer(PATIENCE, _tell_why)
+    soon.daemon = True
+    soon.start()
     config: Any = import_module("numba.core.config")
     home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     before = config.CACHE_DIR
@@ -206,8 +222,17 @@ def entry(module: str, name: str) -> Any:
         function = getattr(import_module(module), name)
         compiled = import_module("numba").cfunc("void(int64)", cache=True)(function)
     finally:
+        soon.cancel()
         config.CACHE_DIR = before
     return ctypes.CFUNCTYPE(None, ctypes.c_void_p)(compiled.address)
+
+
+@cache
+def _tell_why() -> None:
+    """Say, once a process, why nothing seems to happen."""
+    logging.getLogger("qkv").warning(
+        "compiling loops for this processor, which takes up to half a minute, once"
+    )
 
 
 @cache

@@ -1,7 +1,7 @@
 """The additive energies as loops, which numba compiles.
 
-LANES keys are met at a time, side by side in vectors, by TOGETHER queries: no sum runs across a
-vector, and what is loaded of the keys serves all these queries.
+LANES keys are met at a time, side by side in a vector, by TOGETHER queries: no sum runs across a
+vector, all are in registers, and what is loaded of the keys serves all these queries.
 """
 
 # mypy: ignore-errors
@@ -13,6 +13,16 @@ import math
 import numpy as np
 from numba import carray, njit
 
+from qkv.attention.kernels.additive.lanes import (
+    fused,
+    load,
+    over,
+    splat,
+    spread,
+    store,
+    turn,
+    unfused,
+)
 from qkv.attention.kernels.additive.task import (
     ALIGNED,
     BY_ITEM,
@@ -31,12 +41,14 @@ from qkv.attention.kernels.additive.vectors import (
     AS_NEAR,
     EXACT,
     FAR,
+    LEAN,
+    LEAN_SUMS,
     NEAR,
     QUADS,
-    SUMS,
     copy,
     cut,
     draw,
+    ends_of,
     exp_twice,
     find_centre,
     inverse,
@@ -47,20 +59,21 @@ from qkv.attention.kernels.additive.vectors import (
 )
 
 
-@njit(**EXACT)
-def _lay(rows, way, centre, limits, line, table):
+@njit(**LEAN)
+def _lay(rows, way, centre, limits, lines, table):
     """Prepare keys, LANES of them side by side: a block of the table is [hidden, LANES]."""
-    minus = -rows.dtype.type(1)
-    width, last = centre.shape[0], rows.shape[0] - 1
-    for j in range(table.shape[0] * LANES):
-        at = min(j, last)  # what is missing is filled with what does no harm
-        prepare(rows[at : at + 1], 0, minus, way, centre, limits, line)
-        block = table[j // LANES]
-        for d in range(width):
-            block[d * LANES + j % LANES] = line[0, d]
+    minus, width = -rows.dtype.type(1), lines.shape[1]
+    for k in range(table.shape[0]):
+        j = k * LANES
+        some = min(LANES, rows.shape[0] - j)
+        prepare(rows, j, some, 0, minus, way, centre, limits, lines)
+        for r in range(some, LANES):  # what is missing is filled with what does no harm
+            copy(lines[some - 1], lines[r])
+        for d in range(0, width, ALIGNED):
+            turn(lines, d, width, table, k * width * LANES + d * LANES)
 
 
-@njit(**EXACT)
+@njit(**LEAN)
 def weigh(given, v, upside, cap):
     """Fill v, and the largest of it over v, for `_meet_quads`; return the largest and the sum.
 
@@ -81,67 +94,69 @@ def weigh(given, v, upside, cap):
     return largest, whole
 
 
-@njit(**EXACT)
-def _reaches(upside, tops, most):
+@njit(**LEAN)
+def _reaches(upside, tops, line, most):
     """Whether four dimensions' numbers, the largest there can be, have a product to divide by."""
-    one = upside.dtype.type(1)
+    wide()
+    one, hidden, beyond = upside.dtype.type(1), tops.shape[0], 0
+    for d in range(hidden):
+        line[d] = abs(upside[d]) * (one + exp_twice(tops[d]))
+    for d in range(hidden, upside.shape[0]):
+        line[d] = abs(upside[d])
     for d in range(0, upside.shape[0], 4):
-        product = one
-        for n in range(d, d + 4):
-            product *= abs(upside[n])
-            if n < tops.shape[0]:
-                product *= one + exp_twice(tops[n])
-        if not product <= most:
-            return False
-    return True
+        product = (line[d] * line[d + 1]) * (line[d + 2] * line[d + 3])
+        beyond += 0 if product <= most else 1
+    return beyond == 0
 
 
-@njit(**SUMS)
+@njit(**LEAN_SUMS)
 def share(q0, q1, v0, v1):
     """Two divisions in one: v0 / q0 + v1 / q1 = (v0 q1 + v1 q0) / (q0 q1), finite by the cap."""
     return (v0 * q1 + v1 * q0) * inverse(q0 * q1)
 
 
-@njit(**SUMS)
+@njit(**LEAN_SUMS)
 def share_four(p0, p1, p2, p3):
     """Four divisions in one, of p = q / v: 1 / p0 + 1 / p1 = (p0 + p1) / (p0 p1), twice."""
     one, two = p0 * p1, p2 * p3
     return ((p0 + p1) * two + (p2 + p3) * one) * inverse(one * two)
 
 
-@njit(**SUMS)
-def _meet_quads(rows, keys, upside, flat):
-    """As `_meet_four`, beside the largest v: sums[i, j] = sum_d 1 / (u_d + rows_id keys_dj).
+@njit(**LEAN)
+def _more(rows, at, u0, u1, u2, u3, k0, k1, k2, k3, so_far):  # noqa: PLR0913 - compiled
+    """so_far + 1 / p0 + 1 / p1 + 1 / p2 + 1 / p3, of p = u + row k, with one division."""
+    p0, p1 = fused(spread(rows, at), k0, u0), fused(spread(rows, at + 1), k1, u1)
+    p2, p3 = fused(spread(rows, at + 2), k2, u2), fused(spread(rows, at + 3), k3, u3)
+    one, two = p0 * p1, p2 * p3
+    return fused(fused(p0 + p1, two, (p2 + p3) * one), over(one * two), so_far)
+
+
+@njit(**LEAN)
+def _meet_quads(rows, keys, upside, sums):
+    """What `_meet_four` writes, beside the largest v: sum_d 1 / (u_d + rows_id keys_dj).
 
     u is the largest v over v, and the rows are multiplied by it.
     """
     wide()
-    zero = upside.dtype.type(0)
-    row_0, row_1, row_2, row_3 = rows[0], rows[1], rows[2], rows[3]
-    # One array, read and written at fixed places: nothing is asked at run time about overlaps.
-    for j in range(4 * LANES):
-        flat[j] = zero
-    for d in range(0, upside.shape[0], 4):
-        four = keys[d * LANES : (d + 4) * LANES]
-        u0, u1, u2, u3 = upside[d], upside[d + 1], upside[d + 2], upside[d + 3]
-        a0, a1, a2, a3 = row_0[d], row_0[d + 1], row_0[d + 2], row_0[d + 3]
-        b0, b1, b2, b3 = row_1[d], row_1[d + 1], row_1[d + 2], row_1[d + 3]
-        c0, c1, c2, c3 = row_2[d], row_2[d + 1], row_2[d + 2], row_2[d + 3]
-        d0, d1, d2, d3 = row_3[d], row_3[d + 1], row_3[d + 2], row_3[d + 3]
-        for j in range(LANES):
-            k0, k1 = four[j], four[LANES + j]
-            k2, k3 = four[2 * LANES + j], four[3 * LANES + j]
-            flat[j] += share_four(u0 + a0 * k0, u1 + a1 * k1, u2 + a2 * k2, u3 + a3 * k3)
-            flat[LANES + j] += share_four(u0 + b0 * k0, u1 + b1 * k1, u2 + b2 * k2, u3 + b3 * k3)
-            flat[2 * LANES + j] += share_four(
-                u0 + c0 * k0, u1 + c1 * k1, u2 + c2 * k2, u3 + c3 * k3
-            )
-            flat[3 * LANES + j] += share_four(
-                u0 + d0 * k0, u1 + d1 * k1, u2 + d2 * k2, u3 + d3 * k3
-            )
+    a0 = b0 = c0 = d0 = splat(upside.dtype.type(0))
+    width = upside.shape[0]
+    for d in range(0, width, 4):
+        at = d * LANES
+        k0, k1 = load(keys, at), load(keys, at + LANES)
+        k2, k3 = load(keys, at + 2 * LANES), load(keys, at + 3 * LANES)
+        u0, u1, u2 = spread(upside, d), spread(upside, d + 1), spread(upside, d + 2)
+        u3 = spread(upside, d + 3)
+        a0 = _more(rows, d, u0, u1, u2, u3, k0, k1, k2, k3, a0)
+        b0 = _more(rows, width + d, u0, u1, u2, u3, k0, k1, k2, k3, b0)
+        c0 = _more(rows, 2 * width + d, u0, u1, u2, u3, k0, k1, k2, k3, c0)
+        d0 = _more(rows, 3 * width + d, u0, u1, u2, u3, k0, k1, k2, k3, d0)
+    store(sums, 0, a0)
+    store(sums, LANES, b0)
+    store(sums, 2 * LANES, c0)
+    store(sums, 3 * LANES, d0)
 
 
-@njit(**SUMS)
+@njit(**LEAN_SUMS)
 def _meet_four(rows, keys, v, flat):
     """sums[i, j] = sum_d v_d / (1 + rows_id keys_dj), for four queries and LANES keys."""
     wide()
@@ -162,7 +177,7 @@ def _meet_four(rows, keys, v, flat):
             flat[3 * LANES + j] += share(one + d0 * k0, one + d1 * k1, v0, v1)
 
 
-@njit(**SUMS)
+@njit(**LEAN_SUMS)
 def _meet_one(way, row, keys, v, most, sums):
     """The same for one query."""
     wide()
@@ -182,7 +197,7 @@ def _meet_one(way, row, keys, v, most, sums):
             sums[j] += share(x0, x1, v0, v1) + share(x2, x3, v2, v3)
 
 
-@njit(**EXACT)
+@njit(**LEAN)
 def _meet(way, rows, count, keys, v, upside, numbers, sums):
     """Up to four queries and a block of keys, the way that `lay_out` found."""
     cap, reach, _, _ = numbers
@@ -202,7 +217,7 @@ def _meet(way, rows, count, keys, v, upside, numbers, sums):
             _meet_one(AS_APART, rows[r], keys, v, v.dtype.type(0.5) * reach, own)
 
 
-@njit(**EXACT)
+@njit(**LEAN)
 def _any(mask, first, steps, rows, columns):
     """Whether one of these pairs may meet; `first` is where the first of them stands."""
     for i in range(rows):
@@ -212,21 +227,24 @@ def _any(mask, first, steps, rows, columns):
     return False
 
 
-@njit(**EXACT)
+@njit(**LEAN)
 def lay_out(a, b, numbers, side, laid):
     """Prepare the keys for these queries; return the way that is open."""
-    v, upside, _, ends, rest, line, _ = side
+    _, upside, _, ends, rest, lines, _ = side
     hidden = a.shape[1]
     centre, limits, tops = rest[0, :hidden], rest[1, :hidden], rest[2, :hidden]
-    way = find_centre(a, b, 0, numbers, centre, limits, tops, ends)
+    low, high, below, top = ends[0, :hidden], ends[1, :hidden], ends[2, :hidden], ends[3, :hidden]
+    ends_of(a, 0, low, high)
+    ends_of(b, 0, below, top)
+    way = find_centre((low, high, below, top), numbers, centre, limits, tops)
     cap = numbers[0]
-    if way == NEAR and _reaches(upside, tops, cap * (cap / v.dtype.type(16))):
+    if way == NEAR and _reaches(upside, tops, lines[0], cap * (cap / upside.dtype.type(16))):
         way = QUADS
-    _lay(b, way, centre, limits, line, laid)
+    _lay(b, way, centre, limits, lines, laid)
     return way
 
 
-@njit(**EXACT)
+@njit(**LEAN)
 def meet_keys(  # noqa: PLR0913 - compiled
     a, way, laid, found, numbers, side, masked, mask, at, steps, forbidden, count, out
 ):
@@ -234,25 +252,27 @@ def meet_keys(  # noqa: PLR0913 - compiled
 
     found: the largest v and the sum of all, from `weigh`. out: rows as long as whole blocks.
     """
+    wide()
     v, upside, rows, _, rest, _, sums = side
     some, hidden = a.shape
-    prepare(a, 0, v.dtype.type(1), way, rest[0, :hidden], rest[1, :hidden], rows)
+    prepare(a, 0, some, 0, v.dtype.type(1), way, rest[0, :hidden], rest[1, :hidden], rows)
     twice = v.dtype.type(2)
     if way == QUADS:
         twice *= found[0]
         for r in range(some):
             row = rows[r]
-            for d in range(hidden):
+            for d in range(row.shape[0]):
                 row[d] *= upside[d]
     for k in range(laid.shape[0]):
         j, columns = k * LANES, min(LANES, count - k * LANES)
-        meet = not masked or _any(mask, at + j * steps[2], steps, some, columns)
-        if meet:
-            _meet(way, rows, some, laid[k], v, upside, numbers, sums)
+        if masked and not _any(mask, at + j * steps[2], steps, some, columns):
+            for r in range(some):
+                store(out, r * out.shape[1] + j, splat(forbidden))
+            continue
+        _meet(way, rows, some, laid[k], v, upside, numbers, sums)
         for r in range(some):
-            source, target = sums[r * LANES : (r + 1) * LANES], out[r][j : j + LANES]
-            for c in range(LANES):
-                target[c] = found[1] - twice * source[c] if meet else forbidden
+            energies = unfused(splat(twice), load(sums, r * LANES), splat(found[1]))
+            store(out, r * out.shape[1] + j, energies)
 
 
 @njit(**EXACT)
@@ -267,11 +287,11 @@ def tools(t, given, scratch):
     sums, at = scratch[at : at + TOGETHER * LANES], at + TOGETHER * LANES
     ends, at = cut(scratch, at, 4, width)
     rest, at = cut(scratch, at, 3, width)
-    line, at = cut(scratch, at, 1, width)
+    lines, at = cut(scratch, at, LANES, width)
     both, at = cut(scratch, at, 2, width)
     laid, at = cut(scratch, at, blocks, width * LANES)
     row, at = cut(scratch, at, TOGETHER, blocks * LANES)
-    side = both[0], both[1], rows, ends, rest, line, sums
+    side = both[0], both[1], rows, ends, rest, lines, sums
     return side, laid, row, at
 
 

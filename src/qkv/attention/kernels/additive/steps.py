@@ -23,7 +23,8 @@ from qkv.attention.kernels.additive.task import (
 )
 from qkv.attention.kernels.additive.vectors import (
     EXACT,
-    SUMS,
+    LEAN,
+    LEAN_SUMS,
     copy,
     cut,
     draw,
@@ -38,7 +39,7 @@ FOUR = 4 * ALIGNED
 """Numbers that lie together: those at the same place of each quarter share a division."""
 
 
-@njit(**SUMS)
+@njit(**LEAN_SUMS)
 def _near(row, keys, at, last, upside, lanes, out):
     """out[j] = sum_d 1 / (u_d + row_d keys_jd), for four keys from `at` on."""
     wide()
@@ -68,7 +69,7 @@ def _near(row, keys, at, last, upside, lanes, out):
     out[at], out[at + 1], out[at + 2], out[at + 3] = one, two, three, four
 
 
-@njit(**SUMS)
+@njit(**LEAN_SUMS)
 def _far(row, key, v, cap, lanes, out, j):
     """out[j] = sum_d v_d / (1 + row_d key_d), whatever the product."""
     wide()
@@ -87,7 +88,7 @@ def _far(row, key, v, cap, lanes, out, j):
     out[j] = total
 
 
-@njit(**EXACT)
+@njit(**LEAN)
 def _reaches(row, top, upside, most):
     """Whether four dimensions' numbers, the largest of any key, have a product to divide by."""
     wide()
@@ -103,7 +104,7 @@ def _reaches(row, top, upside, most):
     return beyond == 0
 
 
-@njit(**EXACT)
+@njit(**LEAN)
 def _prepare(query, centre, half_range, saturation, row, top):
     """The query's exponentials, and the largest of the keys'."""
     wide()
@@ -119,7 +120,7 @@ def _prepare(query, centre, half_range, saturation, row, top):
         top[d] = exp_twice(half_range[d])
 
 
-@njit(**EXACT)
+@njit(**LEAN)
 def _energies(  # noqa: PLR0913 - compiled
     row, top, side, table, count, numbers, scaled, lanes, out
 ):
@@ -140,7 +141,7 @@ def _energies(  # noqa: PLR0913 - compiled
         out[j] = whole - twice * out[j]
 
 
-@njit(**SUMS)
+@njit(**LEAN_SUMS)
 def _read(weights, value, out):
     """out = sum_j weights_j value_j, eight at a time."""
     wide()
@@ -185,7 +186,7 @@ def step(t, task, numbers, query, table, given, value, weights, context, scratch
             _prepare(query[n, i], item[count], item[count + 1], numbers[2], row, top)
             _energies(row, top, side, item, count, numbers, scaled, lanes, energies)
             forbid(energies, masked, mask, n * t[BY_ITEM], t[BY_KEY], count)
-            softmax(energies, numbers[1], lanes[:LANES])
+            softmax(energies, numbers[1])
             if t[PAIRS]:
                 copy(energies, weights[n, i])
             _read(energies, value[n], context[n, i])

@@ -97,7 +97,7 @@ class Table:
             0, 0, batch, batch, queries, keys, hidden, read,
             query.data_ptr(), table.data_ptr(), v.data_ptr(), value.data_ptr(),
             0 if weights is None else weights.data_ptr(), context.data_ptr(), 0, 0, 0,
-            *mask, scratch.data_ptr(), size, 0, 0, 0, 0, width,
+            *mask, scratch.data_ptr(), size, 0, 0, 0, 0, width, 0,
         )  # fmt: skip
         share(compiled.loop("step", torch.float32), ctypes.addressof(task), threads)
         return context, weights

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-LANES = 32
-"""Keys that the forward pass takes at a time: two vectors of the widest kind."""
+LANES = 16
+"""Keys that the forward pass takes at a time: a vector of the widest kind."""
 TOGETHER = 4
 """Queries that meet them at a time: what is loaded of the keys serves all of these."""
 ROWS = 256
@@ -46,8 +46,9 @@ KEYS_TOGETHER = 64
     TO_V,
     TO_VALUE,
     WIDTH,
-) = range(28)
-SLOTS = 28
+    SPAN,
+) = range(29)
+SLOTS = 29
 """Where each number of a task stands.
 
 UNIT: the next unit of work, HELPER: the next thread; both are counted up. Addresses, 0 where there
@@ -57,7 +58,7 @@ gradient, [ITEMS, QUERIES, READ]; LOG, the log-normaliser or its gradient, [ITEM
 TO_B and TO_VALUE as A, B and VALUE, TO_V [ITEMS, HIDDEN]. FILLED: 1 where GRADIENT holds what the
 weights got from elsewhere. MASK: of bytes, 1 = may meet, with the steps BY_ITEM, BY_QUERY and
 BY_KEY. SCRATCH: SIZE numbers for each thread. WIDTH: of a table (see
-`steps`), which stands in the place of B.
+`steps`), which stands in the place of B. SPAN: hidden dimensions of a unit, BLOCKs of them.
 """
 
 

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from jaxtyping import Bool, Float
     from torch import Tensor
 
-TILE = 2**18
-"""Numbers of a tile on a CPU: a megabyte of float32 stays in the cache (measured)."""
+TILE = 2**19
+"""Numbers of a tile on a CPU: two megabytes of float32 stay in the caches (measured)."""
 LARGE_TILE = 2**24
 """Elsewhere: enough to fill a device."""
 
@@ -35,10 +35,12 @@ def energies(
     """Return v . tanh(a + b); tiles whose pairs are all forbidden are left out, as zeros."""
     tiles = _Tiles(a, b)
     out = a.new_zeros(a.shape[0], a.shape[1], b.shape[1])
-    whole = v.sum()
+    whole, twice = v.sum(), -2 * v
     for tile in tiles:
         if allowed is None or a.device.type != "cpu" or bool(allowed[tile].any()):
-            out[tile] = whole - 2 * (tiles.ratios(tile) @ v)
+            ratios = tiles.ratios(tile)
+            energies = torch.addmv(whole, ratios.view(-1, v.shape[0]), twice)
+            out[tile] = energies.view(ratios.shape[:-1])
     return out
 
 
@@ -103,7 +105,7 @@ class _Tiles:
         """R of a tile, in memory that the next tile takes over."""
         items, rows, columns = tile
         a, b = self.a[items, rows], self.b[items, :, columns]
-        shape = torch.broadcast_shapes(a.shape, b.shape)
+        shape = *a.shape[:2], *b.shape[2:]
         out = self.space[: math.prod(shape)].view(shape)
         if self.centred:
             return torch.addcmul(self.one, a, b, out=out).reciprocal_()

@@ -17,15 +17,32 @@ import torch
 from numba import njit, types
 from numba.extending import intrinsic, overload
 
+from qkv.attention.kernels.additive.lanes import (
+    Vector,
+    bounded,
+    exponential,
+    fused,
+    load,
+    power_of_two,
+    splat,
+    spread,
+    store,
+    unfused,
+)
 from qkv.attention.kernels.additive.ranges import LIMITS
+from qkv.attention.kernels.additive.task import ALIGNED
 
-# Sums may be reordered, so that they fill a vector; what is not finite stays what it is.
-_BARE = {"nogil": True, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}  # only loops call
-SUMS = _BARE | {"error_model": "numpy", "fastmath": {"contract", "reassoc"}}
-EXACT = _BARE | {"error_model": "numpy", "fastmath": {"contract"}}
-ESTIMATE = _BARE | {"error_model": "numpy", "fastmath": {"contract", "arcp", "ninf"}}
+# Sums may be reordered, so that they fill a vector; what is not finite stays what it is. Only
+# loops call loops. References to arrays are not counted: that costs as much as a short row does.
+_BARE = {"nogil": True, "no_cpython_wrapper": True, "no_cfunc_wrapper": True, "_nrt": False}
+_BARE |= {"error_model": "numpy"}
+LEAN_SUMS = _BARE | {"fastmath": {"contract", "reassoc"}}
+LEAN = _BARE | {"fastmath": {"contract"}}
+ESTIMATE = _BARE | {"fastmath": {"contract", "arcp", "ninf"}}
 """A vector of float32 is divided by estimating the reciprocal, to 12 bits or more, and one step of
 Newton's: within two roundings, in a third of the time. What is divided by must be finite."""
+SUMS, EXACT = LEAN_SUMS | {"_nrt": True}, LEAN | {"_nrt": True}
+"""For what makes arrays of memory, too: that needs counted references."""
 
 NUMBERS_32, NUMBERS_64 = (  # cap, reach, saturation, and the x whose exp(2x) is the cap
     tuple(kind(n) for n in (limits.cap, limits.reach, limits.saturation, math.log(limits.cap) / 2))
@@ -83,7 +100,7 @@ def exp_twice(x):
     """exp(2x), for |x| within `reach`; not a number stays so."""
 
 
-@njit(**EXACT)
+@njit(**LEAN)
 def _exp_twice_32(x):
     """2^n e^f with n whole and |f| <= ln(2) / 2: Taylor to f^7 leaves less than rounding does."""
     y = x + x
@@ -101,8 +118,25 @@ def _exp_twice_32(x):
     return p * power.view(np.float32)
 
 
+@njit(**LEAN)
+def _exp_twice_of_vector(x):
+    """The same of a vector."""
+    y = x + x
+    shifted = fused(y, splat(_LOG2_E), splat(_MAGIC))
+    n = shifted - splat(_MAGIC)
+    f = unfused(n, splat(_LN2_LOW), unfused(n, splat(_LN2_HIGH), y))
+    p = fused(fused(splat(_C7), f, splat(_C6)), f, splat(_C5))
+    p = fused(fused(p, f, splat(_C4)), f, splat(_C3))
+    p = fused(fused(p, f, splat(_C2)), f, splat(_ONE))
+    return fused(p, f, splat(_ONE)) * power_of_two(shifted)
+
+
 @overload(exp_twice)
 def _exp_twice(x):
+    if isinstance(x, Vector):
+        if x.number == types.float32:
+            return lambda x: _exp_twice_of_vector(x)
+        return lambda x: exponential(x + x)
     if x == types.float32:
         return lambda x: _exp_twice_32(x)
     return lambda x: math.exp(x + x)
@@ -124,7 +158,7 @@ def _inverse(x):
     return lambda x: 1.0 / x
 
 
-@njit(**EXACT)
+@njit(**LEAN)
 def within(x, limit):
     """Bring x to [-limit, limit]; not a number stays so."""
     x = limit if x > limit else x
@@ -150,7 +184,7 @@ def _pair(way, a, b, one, most):
     return lambda way, a, b, one, most: one + exp_twice(within(a + b, most))
 
 
-@njit(**EXACT)
+@njit(**LEAN)
 def copy(source, target):
     """Fill a row."""
     for n in range(target.shape[0]):
@@ -159,17 +193,17 @@ def copy(source, target):
 
 # Slices are taken of whole rows, one row at a time: the compiler then knows that a row's numbers
 # stand one after another.
-@njit(**EXACT)
+@njit(**LEAN)
 def _lower(x, y):
     return x if x < y else y
 
 
-@njit(**EXACT)
+@njit(**LEAN)
 def _higher(x, y):
     return x if x > y else y
 
 
-@njit(**EXACT)
+@njit(**LEAN)
 def ends_of(rows, start, low, high):
     """The lowest and highest number of each column from `start` on; four rows at a time."""
     wide()
@@ -185,50 +219,51 @@ def ends_of(rows, start, low, high):
             high[d] = _higher(_higher(w[d], x[d]), _higher(_higher(y[d], z[d]), high[d]))
 
 
-@njit(**EXACT)
-def find_centre(a, b, start, numbers, centre, limits, tops, ends):
+@njit(**LEAN)
+def find_centre(ends, numbers, centre, limits, tops):
     """Find, for each dimension, what to add to a and take from b; say which way is open.
 
     The side that varies less, by half a range h, is centred: it lies within h. On the other,
     whatever lies beyond h + saturation meets nothing but saturated tanh, so it may be brought
     there. The exponentials are finite, and not 0, if h + saturation is within `reach`. tops: the
-    largest sum of the two sides; if exp of twice that is within the cap, none is needed.
+    largest sum of the two sides; if exp of twice that is within the cap, none is needed. ends: the
+    lowest and highest of a, and of b.
     """
-    _, reach, saturation, most = numbers
-    half = a.dtype.type(0.5)
-    width = centre.shape[0]
-    ends_of(a, start, ends[0, :width], ends[1, :width])
-    ends_of(b, start, ends[2, :width], ends[3, :width])
-    way = NEAR
-    for d in range(width):
-        a_half, b_half = half * (ends[1, d] - ends[0, d]), half * (ends[3, d] - ends[2, d])
-        least = b_half
-        if b_half <= a_half:
-            centre[d] = half * ends[2, d] + half * ends[3, d]
-        else:
-            centre[d], least = -half * ends[0, d] - half * ends[1, d], a_half
-        limits[d] = least + saturation
-        if not limits[d] <= reach:  # not a number, too
-            return APART
-        highest = within(ends[1, d] + centre[d], limits[d])
-        tops[d] = highest + within(ends[3, d] - centre[d], limits[d])
-        if not tops[d] <= most:
-            way = FAR
-    return way
-
-
-@njit(**EXACT)
-def prepare(rows, start, sign, way, centre, limits, out):
-    """out = exp(2 (rows + sign centre)), or the rows as they are; columns from `start` on."""
     wide()
+    _, reach, saturation, most = numbers
+    half, beyond, above = centre.dtype.type(0.5), 0, 0
     width = centre.shape[0]
-    for j in range(rows.shape[0]):
-        row, target = rows[j, start : start + width], out[j, :width]
-        if way == APART:
-            copy(row, target)
-        else:
-            for d in range(width):
-                target[d] = exp_twice(within(row[d] + sign * centre[d], limits[d]))
+    low, high, below, top = ends[0], ends[1], ends[2], ends[3]
+    for d in range(width):
+        a_half, b_half = half * (high[d] - low[d]), half * (top[d] - below[d])
+        on_key = b_half <= a_half
+        middle = half * below[d] + half * top[d] if on_key else -half * low[d] - half * high[d]
+        limit = (b_half if on_key else a_half) + saturation
+        most_of_both = within(high[d] + middle, limit) + within(top[d] - middle, limit)
+        centre[d], limits[d], tops[d] = middle, limit, most_of_both
+        beyond += 0 if limit <= reach else 1  # not a number, too
+        above += 0 if most_of_both <= most else 1
+    return APART if beyond else FAR if above else NEAR
+
+
+@njit(**LEAN)
+def prepare(rows, first, some, start, sign, way, centre, limits, out):  # noqa: PLR0913
+    """out = exp(2 (row + sign centre)), or the row as it is, of some rows, from `start` on."""
+    wide()
+    width, step = centre.shape[0], rows.shape[1]
+    if way == APART:
+        for j in range(some):
+            copy(rows[first + j, start : start + width], out[j, :width])
+        return
+    whole = width // ALIGNED * ALIGNED
+    for j in range(some):
+        at, to = (first + j) * step + start, j * out.shape[1]
+        for d in range(0, whole, ALIGNED):
+            x = fused(splat(sign), load(centre, d), load(rows, at + d))
+            store(out, to + d, exp_twice(bounded(x, load(limits, d))))
+        for d in range(whole, width):
+            x = rows[first + j, start + d] + sign * centre[d]
+            out[j, d] = exp_twice(within(x, limits[d]))
 
 
 @njit(**EXACT)
@@ -237,40 +272,85 @@ def cut(scratch, at, rows, width):
     return scratch[at : at + rows * width].reshape(rows, width), at + rows * width
 
 
-@njit(**EXACT)
-def mix(weights, at, steps, terms, rows, out):
-    """out[r] += sum_n weights[at + r steps[0] + n steps[1]] rows[n], for four rows r.
+@njit(**LEAN)
+def _store_four(out, to, x0, x1, x2, x3):
+    store(out, to, x0)
+    store(out, to + ALIGNED, x1)
+    store(out, to + 2 * ALIGNED, x2)
+    store(out, to + 3 * ALIGNED, x3)
 
-    Four terms at a time: what is loaded of `out` and of the rows serves sixteen products.
+
+@njit(**LEAN)
+def _mix_wide(weights, at, steps, rows, d, out, to, some):
+    """Four vectors from dimension d on, as `mix` does."""
+    wide()
+    (terms, by_row, by_term), step = steps, rows.shape[1]
+    a0 = a1 = a2 = a3 = b0 = b1 = b2 = b3 = splat(rows.dtype.type(0))
+    c0 = c1 = c2 = c3 = d0 = d1 = d2 = d3 = a0
+    for n in range(terms):
+        i, j = at + n * by_term, n * step + d
+        x0, x1 = load(rows, j), load(rows, j + ALIGNED)
+        x2, x3 = load(rows, j + 2 * ALIGNED), load(rows, j + 3 * ALIGNED)
+        w = spread(weights, i)
+        a0, a1, a2, a3 = fused(w, x0, a0), fused(w, x1, a1), fused(w, x2, a2), fused(w, x3, a3)
+        w = spread(weights, i + by_row)
+        b0, b1, b2, b3 = fused(w, x0, b0), fused(w, x1, b1), fused(w, x2, b2), fused(w, x3, b3)
+        w = spread(weights, i + 2 * by_row)
+        c0, c1, c2, c3 = fused(w, x0, c0), fused(w, x1, c1), fused(w, x2, c2), fused(w, x3, c3)
+        w = spread(weights, i + 3 * by_row)
+        d0, d1, d2, d3 = fused(w, x0, d0), fused(w, x1, d1), fused(w, x2, d2), fused(w, x3, d3)
+    to += d
+    _store_four(out, to, a0, a1, a2, a3)
+    if some > 1:
+        _store_four(out, to + step, b0, b1, b2, b3)
+    if some > 2:
+        _store_four(out, to + 2 * step, c0, c1, c2, c3)
+    if some > 3:
+        _store_four(out, to + 3 * step, d0, d1, d2, d3)
+
+
+@njit(**LEAN)
+def _mix_narrow(weights, at, steps, rows, d, out, to, some):
+    """One vector from dimension d on."""
+    wide()
+    (terms, by_row, by_term), step = steps, rows.shape[1]
+    a0 = b0 = c0 = d0 = splat(rows.dtype.type(0))
+    for n in range(terms):
+        i, x = at + n * by_term, load(rows, n * step + d)
+        a0, b0 = fused(spread(weights, i), x, a0), fused(spread(weights, i + by_row), x, b0)
+        c0 = fused(spread(weights, i + 2 * by_row), x, c0)
+        d0 = fused(spread(weights, i + 3 * by_row), x, d0)
+    to += d
+    store(out, to, a0)
+    if some > 1:
+        store(out, to + step, b0)
+    if some > 2:
+        store(out, to + 2 * step, c0)
+    if some > 3:
+        store(out, to + 3 * step, d0)
+
+
+@njit(**LEAN_SUMS)
+def mix(weights, at, steps, rows, out, to, some):
+    """out[to + r width + d] = sum_n weights[at + r by_row + n by_term] rows[n, d], for r < some.
+
+    steps: how many terms, by_row, by_term. Four rows (some is at most that) and four vectors are
+    summed in registers; where there are less rows, weights of four are read all the same.
     """
     wide()
-    by_row, by_term = steps
-    out_0, out_1, out_2, out_3 = out[0], out[1], out[2], out[3]
-    width, last = out.shape[1], terms // 4 * 4
-    for n in range(0, last, 4):
-        x0, x1, x2, x3 = rows[n], rows[n + 1], rows[n + 2], rows[n + 3]
-        i0 = at + n * by_term
-        i1, i2, i3 = i0 + by_row, i0 + 2 * by_row, i0 + 3 * by_row
-        a0, a1 = weights[i0], weights[i0 + by_term]
-        a2, a3 = weights[i0 + 2 * by_term], weights[i0 + 3 * by_term]
-        b0, b1 = weights[i1], weights[i1 + by_term]
-        b2, b3 = weights[i1 + 2 * by_term], weights[i1 + 3 * by_term]
-        c0, c1 = weights[i2], weights[i2 + by_term]
-        c2, c3 = weights[i2 + 2 * by_term], weights[i2 + 3 * by_term]
-        d0, d1 = weights[i3], weights[i3 + by_term]
-        d2, d3 = weights[i3 + 2 * by_term], weights[i3 + 3 * by_term]
-        for d in range(width):
-            y0, y1, y2, y3 = x0[d], x1[d], x2[d], x3[d]
-            out_0[d] = out_0[d] + a0 * y0 + a1 * y1 + a2 * y2 + a3 * y3
-            out_1[d] = out_1[d] + b0 * y0 + b1 * y1 + b2 * y2 + b3 * y3
-            out_2[d] = out_2[d] + c0 * y0 + c1 * y1 + c2 * y2 + c3 * y3
-            out_3[d] = out_3[d] + d0 * y0 + d1 * y1 + d2 * y2 + d3 * y3
-    for n in range(last, terms):
-        x, i = rows[n], at + n * by_term
-        a0, b0 = weights[i], weights[i + by_row]
-        c0, d0 = weights[i + 2 * by_row], weights[i + 3 * by_row]
-        for d in range(width):
-            out_0[d] = out_0[d] + a0 * x[d]
-            out_1[d] = out_1[d] + b0 * x[d]
-            out_2[d] = out_2[d] + c0 * x[d]
-            out_3[d] = out_3[d] + d0 * x[d]
+    (terms, by_row, by_term), width = steps, rows.shape[1]
+    d, zero = 0, rows.dtype.type(0)
+    while d + 4 * ALIGNED <= width:
+        _mix_wide(weights, at, steps, rows, d, out, to, some)
+        d += 4 * ALIGNED
+    while d + ALIGNED <= width:
+        _mix_narrow(weights, at, steps, rows, d, out, to, some)
+        d += ALIGNED
+    for r in range(some if d < width else 0):
+        target = out[to + r * width + d : to + (r + 1) * width]
+        for k in range(target.shape[0]):
+            target[k] = zero
+        for n in range(terms):
+            w, source = weights[at + r * by_row + n * by_term], rows[n, d:]
+            for k in range(target.shape[0]):
+                target[k] += w * source[k]

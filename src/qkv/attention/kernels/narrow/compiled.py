@@ -18,7 +18,7 @@ from qkv.attention.kernels.additive import absence
 from qkv.attention.kernels.additive.compiled import entry
 from qkv.attention.kernels.additive.task import LANES, rounded
 from qkv.attention.kernels.additive.threads import count, share
-from qkv.attention.kernels.narrow.equation import composed, spread
+from qkv.attention.kernels.narrow.equation import composed, read_alone, spread
 from qkv.attention.kernels.narrow.task import (
     ALPHA,
     BLOCK,
@@ -31,6 +31,7 @@ from qkv.attention.kernels.narrow.task import (
     MIXED,
     MOST,
     RATES,
+    REACH,
     SCRATCH,
     SHARED,
     SHARED_VALUE,
@@ -114,7 +115,8 @@ def forward(inputs: Inputs, form: Form, keep: bool, weigh: bool, log: bool) -> M
     mixed = a.new_empty(*rows, form.most) if keep or weigh else None
     alpha = a.new_empty(*rows, form.most) if keep and inputs.centre is not None else None
     made = {CONTEXT: context, LOG: logs, MIXED: mixed, ALPHA: alpha}
-    size = LANES + rounded(form.most, LANES)
+    # As `_tools` in `loops` cuts it.
+    size = rounded(form.most, LANES) + (7 + CHUNK + REACH * form.most) * a.shape[2]
     _start("attend", inputs, form, _chunks(a), size, made)
     return Made(context, logs, mixed, mixed if alpha is None else alpha)
 
@@ -133,7 +135,7 @@ def backward(
     slope = torch.empty_like(made.mixed)
     to_centre = None if centre is None else torch.empty_like(centre)
     sent = {CONTEXT: to_context, LOG: to_logs, TO_MIXED: to_mixed, ALPHA: made.alpha}
-    size = rounded(form.most, LANES) + LANES
+    size = rounded(form.most, LANES)
     found = {SLOPE: slope, TO_CENTRE: to_centre}
     _start("slopes", inputs, form, _chunks(a), size, {**sent, **found})
     if v is None and DENSE * form.most > b.shape[1]:
@@ -144,7 +146,7 @@ def backward(
     pairs = {SLOPE: slope, MIXED: made.mixed, CONTEXT: to_context}
     found = {TO_A: to_a, TO_B: to_b, TO_VALUE: to_value, TO_V: to_r}
     units = items * (-(-a.shape[2] // BLOCK) + -(-value.shape[2] // BLOCK))
-    size = (3 + 2 * b.shape[1]) * BLOCK
+    size = (10 + 2 * b.shape[1]) * BLOCK
     _start("sums", inputs, form, units, size, {**pairs, **found})
     to_v = None if to_r is None else slope.sum() - 2 * to_r.sum(0)
     return to_a, _together(to_b, b), to_v, _together(to_value, value), to_centre
@@ -159,7 +161,7 @@ def _multiplied(
     keys = b.shape[1]
     slope, mixed = spread(slope * form.scale, form, keys), spread(made.mixed, form, keys)
     to_b, to_value = slope.mT @ a, mixed.mT @ to_context
-    return slope @ b, _together(to_b, b), None, _together(to_value, value)
+    return slope @ read_alone(b, form), _together(to_b, b), None, _together(to_value, value)
 
 
 def _together(each: Tensor, like: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ from __future__ import annotations
 import numpy as np
 from numba import carray, njit
 
-from qkv.attention.kernels.additive.vectors import EXACT, NUMBERS_32, NUMBERS_64, draw, pointer
+from qkv.attention.kernels.additive.vectors import NUMBERS_32, NUMBERS_64, OUTER, draw, pointer
 from qkv.attention.kernels.narrow.loops import attend, slopes
 from qkv.attention.kernels.narrow.sums import sums
 from qkv.attention.kernels.narrow.task import (
@@ -45,7 +45,7 @@ from qkv.attention.kernels.narrow.task import (
 )
 
 
-@njit(**EXACT)
+@njit(**OUTER)
 def _scratch(task, like, bytes_each):
     """The task, and the scratch memory of this thread."""
     t = carray(pointer(task, np.int64(0)), (SLOTS,))
@@ -54,7 +54,7 @@ def _scratch(task, like, bytes_each):
     return t, carray(pointer(own, like), (t[SIZE],))
 
 
-@njit(**EXACT)
+@njit(**OUTER)
 def _runs(t, like):
     rows = t[ITEMS], t[QUERIES]
     first = carray(pointer(t[FIRST], np.int64(0)), rows)
@@ -62,12 +62,12 @@ def _runs(t, like):
     return first, stop, carray(pointer(t[CENTRE], like), rows)
 
 
-@njit(**EXACT)
+@njit(**OUTER)
 def _pairs(t, at, like):
     return carray(pointer(at, like), (t[ITEMS], t[QUERIES], t[MOST]))
 
 
-@njit(**EXACT)
+@njit(**OUTER)
 def _sides(t, like):
     a = carray(pointer(t[A], like), (t[ITEMS], t[QUERIES], t[WIDTH]))
     b = carray(pointer(t[B], like), (t[ITEMS] * t[SHARED] + 1, t[KEYS], t[WIDTH]))
@@ -75,14 +75,14 @@ def _sides(t, like):
     return a, b, v, carray(pointer(t[RATES], like), (2,))
 
 
-@njit(**EXACT)
+@njit(**OUTER)
 def _values(t, like):
     value = carray(pointer(t[VALUE], like), (t[ITEMS] * t[SHARED_VALUE] + 1, t[KEYS], t[READ]))
     context = carray(pointer(t[CONTEXT], like), (t[ITEMS], t[QUERIES], t[READ]))
     return value, context, carray(pointer(t[LOG], like), (t[ITEMS], t[QUERIES]))
 
 
-@njit(**EXACT)
+@njit(**OUTER)
 def _run_attend(task, numbers, like, size):
     t, scratch = _scratch(task, like, size)
     a, b, v, rates = _sides(t, like)
@@ -91,7 +91,7 @@ def _run_attend(task, numbers, like, size):
     attend(t, task, numbers, (a, b, v, value, rates), _runs(t, like), made, scratch)
 
 
-@njit(**EXACT)
+@njit(**OUTER)
 def _run_slopes(task, numbers, like, size):
     t, scratch = _scratch(task, like, size)
     value, sent, to_logs = _values(t, like)
@@ -102,7 +102,7 @@ def _run_slopes(task, numbers, like, size):
     slopes(t, task, numbers, sides, _runs(t, like), made, given, scratch)
 
 
-@njit(**EXACT)
+@njit(**OUTER)
 def _run_sums(task, numbers, like, size):
     t, scratch = _scratch(task, like, size)
     sides = _sides(t, like)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 def composed(inputs: Inputs, form: Form) -> tuple[Tensor, Tensor, Tensor]:
     """Context, log-normaliser, and the weights of each run, [items, queries, most]."""
     a, b, v, value, centre = inputs
+    b, value = read_alone(b, form), read_alone(value, form)
     energies = (a @ b.mT) * form.scale if v is None else tanh_energies(a, b, v)
     key = torch.arange(b.shape[1], device=b.device)
     allowed = (key >= form.first.unsqueeze(-1)) & (key < form.stop.unsqueeze(-1))
@@ -31,6 +32,16 @@ def composed(inputs: Inputs, form: Form) -> tuple[Tensor, Tensor, Tensor]:
     column, real = columns(form, b.shape[1])
     some = weights.gather(-1, column.clamp(max=b.shape[1] - 1)).masked_fill(~real, 0)
     return weights @ value, log_normalizer, some
+
+
+def read_alone(rows: Tensor, form: Form) -> Tensor:
+    """Empty the keys or values that no run has: 0 times what is no number is none."""
+    column, _ = columns(form, rows.shape[1])
+    met = torch.zeros(len(column), rows.shape[1] + 1, dtype=torch.bool, device=rows.device)
+    met = met.scatter_(1, column.flatten(1), True)[:, :-1]
+    if len(rows) < len(met):
+        met = met.any(0, keepdim=True)
+    return rows if bool(met.all()) else rows.masked_fill(~met.unsqueeze(-1), 0)
 
 
 def columns(form: Form, keys: int) -> tuple[Tensor, Tensor]:

@@ -3,8 +3,9 @@
     e_j = q . k_j   or   v . tanh(q + k_j) = sum_d v_d - 2 v_d / (1 + exp(2 (q_d + k_jd)))
     w_j = alpha_j exp(-(j - p)^2 / (2 sigma^2)),   c = sum_j w_j v_j
 
-Runs are short, so nothing is prepared of the keys: a tanh takes an exponential of its own, and
-any numbers may come.
+Neighbouring queries whose runs lie close together share the exponentials of their keys where
+exp(2 q) exp(2 k) can stand for exp(2 (q + k)); else a tanh takes one of its own, and any numbers
+may come.
 """
 
 # mypy: ignore-errors
@@ -19,12 +20,17 @@ from numba import njit
 from qkv.attention.kernels.additive.task import LANES
 from qkv.attention.kernels.additive.vectors import (
     EXACT,
+    NEAR,
     SUMS,
     copy,
+    cut,
     draw,
+    ends_of,
     exp_twice,
+    find_centre,
     inverse,
     pointer,
+    prepare,
     wide,
     within,
 )
@@ -35,10 +41,13 @@ from qkv.attention.kernels.narrow.task import (
     CHUNK,
     LOG,
     MIXED,
+    MOST,
+    REACH,
     SHARED,
     SHARED_VALUE,
     TO_MIXED,
     UNITS,
+    WIDTH,
     V,
 )
 
@@ -69,6 +78,16 @@ def _ratios(query, key, v, most):
 
 
 @njit(**SUMS)
+def _shared_ratios(query, key, v):
+    """The same from the exponentials of both."""
+    wide()
+    one, total = query.dtype.type(1), query.dtype.type(0)
+    for d in range(query.shape[0]):
+        total += v[d] * inverse(one + query[d] * key[d])
+    return total
+
+
+@njit(**SUMS)
 def _sum(v):
     total = v.dtype.type(0)
     for d in range(v.shape[0]):
@@ -77,12 +96,15 @@ def _sum(v):
 
 
 @njit(**EXACT)
-def _energies(adds, query, keys, v, scale, whole, most, out):
+def _energies(adds, near, query, keys, v, scale, whole, most, out):  # noqa: PLR0913 - compiled
     """Write the energies of one query and its run."""
     if adds:
         twice = v.dtype.type(2)
         for j in range(keys.shape[0]):
-            out[j] = whole - twice * _ratios(query, keys[j], v, most)
+            ratios = (
+                _shared_ratios(query, keys[j], v) if near else _ratios(query, keys[j], v, most)
+            )
+            out[j] = whole - twice * ratios
         return
     _products(query, keys, out)
     for j in range(keys.shape[0]):
@@ -126,7 +148,46 @@ def _keep(row, count, target):
 
 
 @njit(**EXACT)
-def attend(t, task, numbers, sides, runs, made, scratch):
+def _tools(t, scratch):
+    """Cut this thread's scratch memory: a row of weights, and what exponentials need."""
+    width, padded = t[WIDTH], (t[MOST] + LANES - 1) // LANES * LANES
+    row = scratch[:padded]
+    ends, at = cut(scratch, padded, 4, width)
+    rest, at = cut(scratch, at, 3, width)
+    rows, at = cut(scratch, at, CHUNK, width)
+    table, at = cut(scratch, at, REACH * t[MOST], width)
+    return row, ends, rest, rows, table
+
+
+@njit(**EXACT)
+def _share(a, keys, numbers, tools):
+    """Take the exponentials of some queries and of all their keys; whether these will do."""
+    _, ends, rest, rows, table = tools
+    count = keys.shape[0]
+    if a.shape[0] == 1 or count == 0 or count > table.shape[0]:
+        return False
+    centre, limits, one = rest[0], rest[1], a.dtype.type(1)
+    ends_of(a, 0, ends[0], ends[1])
+    ends_of(keys, 0, ends[2], ends[3])
+    if find_centre(ends, numbers, centre, limits, rest[2]) != NEAR:
+        return False
+    prepare(a, 0, a.shape[0], 0, one, NEAR, centre, limits, rows)
+    prepare(keys, 0, count, 0, -one, NEAR, centre, limits, table)
+    return True
+
+
+@njit(**EXACT)
+def _span(first, stop):
+    """From the first key of some runs to behind the last."""
+    one, two = first[0], stop[0]
+    for i in range(1, first.shape[0]):
+        if stop[i] > first[i]:
+            one, two = min(one, first[i]), max(two, stop[i])
+    return one, max(one, two)
+
+
+@njit(**EXACT)
+def attend(t, task, numbers, sides, runs, made, scratch):  # noqa: C901 - compiled
     """Contexts, unit by unit: each is CHUNK queries of an item."""
     a, b, v, value, rates = sides
     first, stop, centre = runs
@@ -134,7 +195,8 @@ def attend(t, task, numbers, sides, runs, made, scratch):
     queries, adds, reach = a.shape[1], t[V] != 0, numbers[1]
     lowest, half = a.dtype.type(-math.inf), a.dtype.type(0.5)
     chunks = (queries + CHUNK - 1) // CHUNK
-    lanes, row = scratch[:LANES], scratch[LANES:]
+    tools = _tools(t, scratch)
+    row, _, _, rows, table = tools
     whole = _sum(v) if adds else half
     while True:
         unit = draw(pointer(task, np.int64(0)))
@@ -142,16 +204,24 @@ def attend(t, task, numbers, sides, runs, made, scratch):
             return
         n, start = unit // chunks, unit % chunks * CHUNK
         keys, values = b[n * t[SHARED]], value[n * t[SHARED_VALUE]]
-        for i in range(start, min(start + CHUNK, queries)):
+        end, near, low = min(start + CHUNK, queries), False, 0
+        if adds:
+            low, high = _span(first[n, start:end], stop[n, start:end])
+            near = _share(a[n, start:end], keys[low:high], numbers, tools)
+        for i in range(start, end):
             one, two = first[n, i], max(first[n, i], stop[n, i])
             count = two - one
             own = row[: (count + LANES - 1) // LANES * LANES]
             log = lowest
             if count:
-                _energies(adds, a[n, i], keys[one:two], v, rates[1], whole, half * reach, own)
+                query, met = a[n, i], keys[one:two]
+                if near:
+                    query, met = rows[i - start], table[one - low : two - low]
+                _energies(adds, near, query, met, v, rates[1], whole, half * reach, own)
                 for j in range(count, own.shape[0]):
                     own[j] = lowest
-                log = softmax(own, reach, lanes)
+                highest, total = softmax(own, reach)
+                log = highest + row.dtype.type(math.log(total))
             if t[LOG]:
                 logs[n, i] = log
             if t[ALPHA]:

@@ -12,9 +12,12 @@ from numba import njit
 
 from qkv.attention.kernels.additive.vectors import (
     EXACT,
+    NEAR,
     SUMS,
     draw,
+    ends_of,
     exp_twice,
+    find_centre,
     inverse,
     pointer,
     wide,
@@ -49,8 +52,24 @@ def _only_keys(flat, keys, weights):
 
 
 @njit(**SUMS)
+def _shares(flat, keys, weights):
+    """What a query and its keys give to each other: v . tanh of sums, from exponentials."""
+    wide()
+    one = flat.dtype.type(1)
+    for j in range(weights.shape[0]):
+        g, key = weights[j], keys[j]
+        for d in range(BLOCK):
+            r = inverse(one + flat[d] * key[d])
+            t = g * r
+            u = t - t * r
+            flat[_SUM + d] += t
+            flat[_TO + d] += u
+            key[BLOCK + d] += u
+
+
+@njit(**SUMS)
 def _adds(flat, keys, weights, most):
-    """What a query and its keys give to each other: energies are v . tanh of sums."""
+    """The same from the sums themselves."""
     wide()
     one = flat.dtype.type(1)
     for j in range(weights.shape[0]):
@@ -89,22 +108,54 @@ def _fetch(row, start, width, flat):
 
 
 @njit(**EXACT)
-def _sides(t, sides, runs, slope, found, n, start, width, most, keys, flat):  # noqa: PLR0913
+def _near(a, b, start, numbers, rest):
+    """Find whether exponentials may be shared, and what is added to them before."""
+    if a.shape[0] == 1:
+        return False
+    ends = rest[3:7]
+    ends_of(a, start, ends[0], ends[1])
+    ends_of(b, start, ends[2], ends[3])
+    return find_centre(ends, numbers, rest[0], rest[1], rest[2]) == NEAR
+
+
+@njit(**EXACT)
+def _raise(row, sign, rest):
+    """From numbers to exponentials."""
+    wide()
+    for d in range(rest.shape[1]):
+        row[d] = exp_twice(within(row[d] + sign * rest[0, d], rest[1, d]))
+
+
+@njit(**EXACT)
+def _sides(  # noqa: C901, PLR0913 - compiled
+    t, sides, runs, slope, found, n, start, numbers, keys, flat, spare
+):
     """Write the gradients of an item's queries and keys, some dimensions of them."""
     a, b, v, rates = sides
     to_a, to_b, to_v, _ = found
     first, stop, _ = runs
     adds, zero, scale = t[V] != 0, flat.dtype.type(0), rates[1]
-    _lay(b[n * t[SHARED]], start, width, keys)
+    one, most = flat.dtype.type(1), flat.dtype.type(0.5) * numbers[1]
+    width, own = min(BLOCK, a.shape[2] - start), b[n * t[SHARED]]
+    rest = spare[: 7 * width].reshape(7, width)
+    near = adds and _near(a[n], own, start, numbers, rest)
+    _lay(own, start, width, keys)
+    if near:
+        for j in range(own.shape[0]):
+            _raise(keys[j], -one, rest)
     for d in range(BLOCK):
         flat[_SUM + d] = zero
     for i in range(a.shape[1]):
         _fetch(a[n, i], start, width, flat)
-        one, two = first[n, i], max(first[n, i], stop[n, i])
-        if adds:
-            _adds(flat, keys[one:two], slope[n, i, : two - one], most)
+        low, high = first[n, i], max(first[n, i], stop[n, i])
+        met, weights = keys[low:high], slope[n, i, : high - low]
+        if near:
+            _raise(flat, one, rest)
+            _shares(flat, met, weights)
+        elif adds:
+            _adds(flat, met, weights, most)
         else:
-            _dots(flat, keys[one:two], slope[n, i, : two - one])
+            _dots(flat, met, weights)
         target = to_a[n, i]
         for d in range(width):
             target[start + d] = flat[_TO + d] * (
@@ -148,16 +199,15 @@ def sums(t, task, numbers, sides, runs, pairs, sent, found, scratch):  # noqa: P
     count, hidden, read = to_value.shape[1], sides[0].shape[2], to_value.shape[2]
     flat = scratch[:PLACES]
     keys = scratch[PLACES : PLACES + count * _ROW].reshape(count, _ROW)
+    spare = scratch[PLACES + count * _ROW :]
     by_side, by_value = (hidden + BLOCK - 1) // BLOCK, (read + BLOCK - 1) // BLOCK
-    most = flat.dtype.type(0.5) * numbers[1]
     while True:
         unit = draw(pointer(task, np.int64(0)))
         if unit >= t[UNITS]:
             return
         if unit < t[ITEMS] * by_side:
             n, start = unit // by_side, unit % by_side * BLOCK
-            width = min(BLOCK, hidden - start)
-            _sides(t, sides, runs, slope, found, n, start, width, most, keys, flat)
+            _sides(t, sides, runs, slope, found, n, start, numbers, keys, flat, spare)
         else:
             unit -= t[ITEMS] * by_side
             n, start = unit // by_value, unit % by_value * BLOCK

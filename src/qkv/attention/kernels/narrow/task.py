@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-CHUNK = 8
+CHUNK = 16
 """Queries of a unit of work."""
+REACH = 2
+"""Exponentials are shared where the runs of a unit's queries span so many times the longest."""
 BLOCK = 64
 """Numbers of a vector that the sums take at a time."""
 
