@@ -335,6 +335,8 @@ def test_first_and_second_derivatives_are_those_of_the_equation(name, kernel, ca
     score = qkv.scores.build(name, query_dim=query_dim, key_dim=key_dim, hidden=2).double()
     if not covers(kernel, score, case=case.partition("_")[0]):
         return
+    if kernel == "sparse" and case == "around":  # three keys are fewer than one tile has
+        return
     for parameter in score.parameters():
         torch.nn.init.normal_(parameter)
     names = [name for name, _ in score.named_parameters()]
