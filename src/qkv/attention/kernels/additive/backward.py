@@ -33,10 +33,10 @@ from qkv.attention.kernels.additive.vectors import (
     AS_NEAR,
     EXACT,
     FAR,
-    LEAN,
-    LEAN_SUMS,
     NEAR,
+    OUTER,
     QUADS,
+    SUMS,
     copy,
     cut,
     draw,
@@ -53,7 +53,7 @@ CHUNKS = BLOCK // ALIGNED
 _KEY = 2 * ALIGNED  # a key's dimensions of a chunk, and the sums of g s^2 to them
 
 
-@njit(**LEAN)
+@njit(**EXACT)
 def _meet_four(g, start, stop, at, asked, to, all_of, keys):
     """Add what four queries and the keys from `start` to `stop` give, in ALIGNED dimensions.
 
@@ -90,7 +90,7 @@ def _meet_four(g, start, stop, at, asked, to, all_of, keys):
     store(all_of, at, every)
 
 
-@njit(**LEAN_SUMS)
+@njit(**SUMS)
 def _meet_one(way, g, asked, to, all_of, keys, most):
     """The same for one query and all keys, one division each."""
     wide()
@@ -107,7 +107,7 @@ def _meet_one(way, g, asked, to, all_of, keys, most):
                 all_of[d] += t
 
 
-@njit(**LEAN)
+@njit(**EXACT)
 def _meet(way, g, at, asked, to, all_of, keys, numbers):
     """One query, the way that `find_centre` found."""
     cap, reach, _, _ = numbers
@@ -120,7 +120,7 @@ def _meet(way, g, at, asked, to, all_of, keys, numbers):
         _meet_one(AS_APART, g, asked, to, all_of, keys, asked.dtype.type(0.5) * reach)
 
 
-@njit(**LEAN)
+@njit(**EXACT)
 def _numbers(rows):
     """Whether four queries are all numbers: what is none would spoil the others'."""
     wide()
@@ -131,7 +131,7 @@ def _numbers(rows):
     return one - one == rows.dtype.type(0)
 
 
-@njit(**LEAN_SUMS)
+@njit(**SUMS)
 def _gather(given, i, some, count, g, to_keys, sums):
     """Take the energies' gradients of some queries from `i` on, and add them to each key's.
 
@@ -162,7 +162,7 @@ def _gather(given, i, some, count, g, to_keys, sums):
     return empty > padded - count
 
 
-@njit(**LEAN)
+@njit(**EXACT)
 def _runs(g, count, empty, chunks, asked, to, all_of, keys):
     """Four queries and all keys that get something of them, as many in a row as there are."""
     zero = g.dtype.type(0)
@@ -180,7 +180,7 @@ def _runs(g, count, empty, chunks, asked, to, all_of, keys):
         start = stop + 1  # the one between gets nothing
 
 
-@njit(**LEAN)
+@njit(**EXACT)
 def _write(v, whole, sums, at, target, to, width):
     """v (whole - 4 sums): a query's gradient, or a key's; the sums from `at` on go to `to`."""
     full = width // ALIGNED * ALIGNED
@@ -191,7 +191,7 @@ def _write(v, whole, sums, at, target, to, width):
         target[to + d] = v[d] * (whole - v.dtype.type(4) * sums[at + d])
 
 
-@njit(**LEAN)
+@njit(**EXACT)
 def _some_gradients(  # noqa: PLR0913 - compiled
     a, i, given, v, start, way, numbers, parts, to_a
 ):
@@ -217,7 +217,7 @@ def _some_gradients(  # noqa: PLR0913 - compiled
         _write(v, sums[r], to, r * BLOCK, to_a, (i + r) * a.shape[1] + start, width)
 
 
-@njit(**LEAN)
+@njit(**EXACT)
 def _find_way(a, at, width, numbers, rest, ends):
     """Centre these dimensions; QUADS if (1 + exp(2 top))^4 is within the cap's square."""
     way, tops, stop = APART, rest[2, :width], at + width
@@ -231,7 +231,7 @@ def _find_way(a, at, width, numbers, rest, ends):
     return way
 
 
-@njit(**LEAN)
+@njit(**EXACT)
 def _block(a, b, g, v, start, first, numbers, parts, to_a, to_b):  # noqa: PLR0913 - compiled
     """Fill a block of the gradients of a and b, and the sums of g s; `first` is the unit's."""
     wide()
@@ -256,7 +256,7 @@ def _block(a, b, g, v, start, first, numbers, parts, to_a, to_b):  # noqa: PLR09
             _write(v[c:stop], to_keys[j], sums, at, to_b, to, stop - c)
 
 
-@njit(**EXACT)
+@njit(**OUTER)
 def gradients(  # noqa: PLR0913 - compiled
     t, task, numbers, a, b, g, v, to_a, to_b, to_v, scratch
 ):

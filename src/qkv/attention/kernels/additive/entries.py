@@ -39,11 +39,11 @@ from qkv.attention.kernels.additive.task import (
     B,
     V,
 )
-from qkv.attention.kernels.additive.vectors import EXACT, NUMBERS_32, NUMBERS_64, draw, pointer
+from qkv.attention.kernels.additive.vectors import NUMBERS_32, NUMBERS_64, OUTER, draw, pointer
 from qkv.attention.kernels.additive.whole import attend, slopes
 
 
-@njit(**EXACT)
+@njit(**OUTER)
 def _scratch(task, like, bytes_each):
     """The task, and the scratch memory of this thread."""
     t = carray(pointer(task, np.int64(0)), (SLOTS,))
@@ -52,7 +52,7 @@ def _scratch(task, like, bytes_each):
     return t, carray(pointer(own, like), (t[SIZE],))
 
 
-@njit(**EXACT)
+@njit(**OUTER)
 def _sides(t, like):
     """Queries, keys and v."""
     a = carray(pointer(t[A], like), (t[ITEMS], t[QUERIES], t[HIDDEN]))
@@ -60,12 +60,12 @@ def _sides(t, like):
     return a, b, carray(pointer(t[V], like), (t[HIDDEN],))
 
 
-@njit(**EXACT)
+@njit(**OUTER)
 def _pairs(t, at, like):
     return carray(pointer(at, like), (t[ITEMS], t[QUERIES], t[KEYS]))
 
 
-@njit(**EXACT)
+@njit(**OUTER)
 def _read(t, like):
     """Values, what is read of them, and the log-normaliser of each query."""
     value = carray(pointer(t[VALUE], like), (t[ITEMS], t[KEYS], t[READ]))
@@ -73,14 +73,14 @@ def _read(t, like):
     return value, context, carray(pointer(t[LOG], like), (t[ITEMS], t[QUERIES]))
 
 
-@njit(**EXACT)
+@njit(**OUTER)
 def _run_energies(task, numbers, like, size):
     t, scratch = _scratch(task, like, size)
     a, b, v = _sides(t, like)
     energies(t, task, numbers, a, b, v, _pairs(t, t[PAIRS], like), scratch)
 
 
-@njit(**EXACT)
+@njit(**OUTER)
 def _run_attend(task, numbers, like, size):
     t, scratch = _scratch(task, like, size)
     a, b, v = _sides(t, like)
@@ -89,7 +89,7 @@ def _run_attend(task, numbers, like, size):
     attend(t, task, numbers, a, b, v, value, weights, logs, context, scratch)
 
 
-@njit(**EXACT)
+@njit(**OUTER)
 def _run_step(task, numbers, like, size):
     t, scratch = _scratch(task, like, size)
     query, _, v = _sides(t, like)
@@ -99,7 +99,7 @@ def _run_step(task, numbers, like, size):
     step(t, task, numbers, query, table, v, value, weights, context, scratch)
 
 
-@njit(**EXACT)
+@njit(**OUTER)
 def _run_slopes(task, like, size):
     t, scratch = _scratch(task, like, size)
     value, sent, to_logs = _read(t, like)
@@ -108,7 +108,7 @@ def _run_slopes(task, like, size):
     slopes(t, task, weights, value, sent, to_logs, gradient, to_value, scratch)
 
 
-@njit(**EXACT)
+@njit(**OUTER)
 def _run_gradients(task, numbers, like, size):
     t, scratch = _scratch(task, like, size)
     a, b, v = _sides(t, like)

@@ -41,10 +41,10 @@ from qkv.attention.kernels.additive.vectors import (
     AS_NEAR,
     EXACT,
     FAR,
-    LEAN,
-    LEAN_SUMS,
     NEAR,
+    OUTER,
     QUADS,
+    SUMS,
     copy,
     cut,
     draw,
@@ -59,7 +59,7 @@ from qkv.attention.kernels.additive.vectors import (
 )
 
 
-@njit(**LEAN)
+@njit(**EXACT)
 def _lay(rows, way, centre, limits, lines, table):
     """Prepare keys, LANES of them side by side: a block of the table is [hidden, LANES]."""
     minus, width = -rows.dtype.type(1), lines.shape[1]
@@ -73,7 +73,7 @@ def _lay(rows, way, centre, limits, lines, table):
             turn(lines, d, width, table, k * width * LANES + d * LANES)
 
 
-@njit(**LEAN)
+@njit(**EXACT)
 def weigh(given, v, upside, cap):
     """Fill v, and the largest of it over v, for `_meet_quads`; return the largest and the sum.
 
@@ -94,7 +94,7 @@ def weigh(given, v, upside, cap):
     return largest, whole
 
 
-@njit(**LEAN)
+@njit(**EXACT)
 def _reaches(upside, tops, line, most):
     """Whether four dimensions' numbers, the largest there can be, have a product to divide by."""
     wide()
@@ -109,20 +109,20 @@ def _reaches(upside, tops, line, most):
     return beyond == 0
 
 
-@njit(**LEAN_SUMS)
+@njit(**SUMS)
 def share(q0, q1, v0, v1):
     """Two divisions in one: v0 / q0 + v1 / q1 = (v0 q1 + v1 q0) / (q0 q1), finite by the cap."""
     return (v0 * q1 + v1 * q0) * inverse(q0 * q1)
 
 
-@njit(**LEAN_SUMS)
+@njit(**SUMS)
 def share_four(p0, p1, p2, p3):
     """Four divisions in one, of p = q / v: 1 / p0 + 1 / p1 = (p0 + p1) / (p0 p1), twice."""
     one, two = p0 * p1, p2 * p3
     return ((p0 + p1) * two + (p2 + p3) * one) * inverse(one * two)
 
 
-@njit(**LEAN)
+@njit(**EXACT)
 def _more(rows, at, u0, u1, u2, u3, k0, k1, k2, k3, so_far):  # noqa: PLR0913 - compiled
     """so_far + 1 / p0 + 1 / p1 + 1 / p2 + 1 / p3, of p = u + row k, with one division."""
     p0, p1 = fused(spread(rows, at), k0, u0), fused(spread(rows, at + 1), k1, u1)
@@ -131,7 +131,7 @@ def _more(rows, at, u0, u1, u2, u3, k0, k1, k2, k3, so_far):  # noqa: PLR0913 - 
     return fused(fused(p0 + p1, two, (p2 + p3) * one), over(one * two), so_far)
 
 
-@njit(**LEAN)
+@njit(**EXACT)
 def _meet_quads(rows, keys, upside, sums):
     """What `_meet_four` writes, beside the largest v: sum_d 1 / (u_d + rows_id keys_dj).
 
@@ -156,7 +156,7 @@ def _meet_quads(rows, keys, upside, sums):
     store(sums, 3 * LANES, d0)
 
 
-@njit(**LEAN_SUMS)
+@njit(**SUMS)
 def _meet_four(rows, keys, v, flat):
     """sums[i, j] = sum_d v_d / (1 + rows_id keys_dj), for four queries and LANES keys."""
     wide()
@@ -177,7 +177,7 @@ def _meet_four(rows, keys, v, flat):
             flat[3 * LANES + j] += share(one + d0 * k0, one + d1 * k1, v0, v1)
 
 
-@njit(**LEAN_SUMS)
+@njit(**SUMS)
 def _meet_one(way, row, keys, v, most, sums):
     """The same for one query."""
     wide()
@@ -197,7 +197,7 @@ def _meet_one(way, row, keys, v, most, sums):
             sums[j] += share(x0, x1, v0, v1) + share(x2, x3, v2, v3)
 
 
-@njit(**LEAN)
+@njit(**EXACT)
 def _meet(way, rows, count, keys, v, upside, numbers, sums):
     """Up to four queries and a block of keys, the way that `lay_out` found."""
     cap, reach, _, _ = numbers
@@ -217,7 +217,7 @@ def _meet(way, rows, count, keys, v, upside, numbers, sums):
             _meet_one(AS_APART, rows[r], keys, v, v.dtype.type(0.5) * reach, own)
 
 
-@njit(**LEAN)
+@njit(**EXACT)
 def _any(mask, first, steps, rows, columns):
     """Whether one of these pairs may meet; `first` is where the first of them stands."""
     for i in range(rows):
@@ -227,7 +227,7 @@ def _any(mask, first, steps, rows, columns):
     return False
 
 
-@njit(**LEAN)
+@njit(**EXACT)
 def lay_out(a, b, numbers, side, laid):
     """Prepare the keys for these queries; return the way that is open."""
     _, upside, _, ends, rest, lines, _ = side
@@ -244,7 +244,7 @@ def lay_out(a, b, numbers, side, laid):
     return way
 
 
-@njit(**LEAN)
+@njit(**EXACT)
 def meet_keys(  # noqa: PLR0913 - compiled
     a, way, laid, found, numbers, side, masked, mask, at, steps, forbidden, count, out
 ):
@@ -275,7 +275,7 @@ def meet_keys(  # noqa: PLR0913 - compiled
             store(out, r * out.shape[1] + j, energies)
 
 
-@njit(**EXACT)
+@njit(**OUTER)
 def tools(t, given, scratch):
     """Cut this thread's scratch memory into what both passes over the queries need."""
     hidden, zero = given.shape[0], given.dtype.type(0)
@@ -295,7 +295,7 @@ def tools(t, given, scratch):
     return side, laid, row, at
 
 
-@njit(**EXACT)
+@njit(**OUTER)
 def energies(t, task, numbers, a, b, given, out, scratch):
     """Energies, unit by unit: each is ROWS queries of an item. Forbidden blocks are left 0."""
     queries, zero = out.shape[1], a.dtype.type(0)

@@ -23,8 +23,8 @@ from qkv.attention.kernels.additive.task import (
 )
 from qkv.attention.kernels.additive.vectors import (
     EXACT,
-    LEAN,
-    LEAN_SUMS,
+    OUTER,
+    SUMS,
     copy,
     cut,
     draw,
@@ -39,7 +39,7 @@ FOUR = 4 * ALIGNED
 """Numbers that lie together: those at the same place of each quarter share a division."""
 
 
-@njit(**LEAN_SUMS)
+@njit(**SUMS)
 def _near(row, keys, at, last, upside, lanes, out):
     """out[j] = sum_d 1 / (u_d + row_d keys_jd), for four keys from `at` on."""
     wide()
@@ -69,7 +69,7 @@ def _near(row, keys, at, last, upside, lanes, out):
     out[at], out[at + 1], out[at + 2], out[at + 3] = one, two, three, four
 
 
-@njit(**LEAN_SUMS)
+@njit(**SUMS)
 def _far(row, key, v, cap, lanes, out, j):
     """out[j] = sum_d v_d / (1 + row_d key_d), whatever the product."""
     wide()
@@ -88,7 +88,7 @@ def _far(row, key, v, cap, lanes, out, j):
     out[j] = total
 
 
-@njit(**LEAN)
+@njit(**EXACT)
 def _reaches(row, top, upside, most):
     """Whether four dimensions' numbers, the largest of any key, have a product to divide by."""
     wide()
@@ -104,7 +104,7 @@ def _reaches(row, top, upside, most):
     return beyond == 0
 
 
-@njit(**LEAN)
+@njit(**EXACT)
 def _prepare(query, centre, half_range, saturation, row, top):
     """The query's exponentials, and the largest of the keys'."""
     wide()
@@ -120,7 +120,7 @@ def _prepare(query, centre, half_range, saturation, row, top):
         top[d] = exp_twice(half_range[d])
 
 
-@njit(**LEAN)
+@njit(**EXACT)
 def _energies(  # noqa: PLR0913 - compiled
     row, top, side, table, count, numbers, scaled, lanes, out
 ):
@@ -141,7 +141,7 @@ def _energies(  # noqa: PLR0913 - compiled
         out[j] = whole - twice * out[j]
 
 
-@njit(**LEAN_SUMS)
+@njit(**SUMS)
 def _read(weights, value, out):
     """out = sum_j weights_j value_j, eight at a time."""
     wide()
@@ -164,7 +164,7 @@ def _read(weights, value, out):
             out[d] += w * x[d]
 
 
-@njit(**EXACT)
+@njit(**OUTER)
 def step(t, task, numbers, query, table, given, value, weights, context, scratch):  # noqa: PLR0913
     """Contexts, unit by unit: each is an item. Two rows of its table say how it was made."""
     queries, count, width = query.shape[1], value.shape[1], table.shape[2]

@@ -36,13 +36,13 @@ from qkv.attention.kernels.additive.task import ALIGNED
 # loops call loops. References to arrays are not counted: that costs as much as a short row does.
 _BARE = {"nogil": True, "no_cpython_wrapper": True, "no_cfunc_wrapper": True, "_nrt": False}
 _BARE |= {"error_model": "numpy"}
-LEAN_SUMS = _BARE | {"fastmath": {"contract", "reassoc"}}
-LEAN = _BARE | {"fastmath": {"contract"}}
+SUMS = _BARE | {"fastmath": {"contract", "reassoc"}}
+EXACT = _BARE | {"fastmath": {"contract"}}
 ESTIMATE = _BARE | {"fastmath": {"contract", "arcp", "ninf"}}
 """A vector of float32 is divided by estimating the reciprocal, to 12 bits or more, and one step of
 Newton's: within two roundings, in a third of the time. What is divided by must be finite."""
-SUMS, EXACT = LEAN_SUMS | {"_nrt": True}, LEAN | {"_nrt": True}
-"""For what makes arrays of memory, too: that needs counted references."""
+OUTER = EXACT | {"_nrt": True}
+"""For what makes arrays of memory: that needs counted references."""
 
 NUMBERS_32, NUMBERS_64 = (  # cap, reach, saturation, and the x whose exp(2x) is the cap
     tuple(kind(n) for n in (limits.cap, limits.reach, limits.saturation, math.log(limits.cap) / 2))
@@ -100,7 +100,7 @@ def exp_twice(x):
     """exp(2x), for |x| within `reach`; not a number stays so."""
 
 
-@njit(**LEAN)
+@njit(**EXACT)
 def _exp_twice_32(x):
     """2^n e^f with n whole and |f| <= ln(2) / 2: Taylor to f^7 leaves less than rounding does."""
     y = x + x
@@ -118,7 +118,7 @@ def _exp_twice_32(x):
     return p * power.view(np.float32)
 
 
-@njit(**LEAN)
+@njit(**EXACT)
 def _exp_twice_of_vector(x):
     """The same of a vector."""
     y = x + x
@@ -158,7 +158,7 @@ def _inverse(x):
     return lambda x: 1.0 / x
 
 
-@njit(**LEAN)
+@njit(**EXACT)
 def within(x, limit):
     """Bring x to [-limit, limit]; not a number stays so."""
     x = limit if x > limit else x
@@ -184,7 +184,7 @@ def _pair(way, a, b, one, most):
     return lambda way, a, b, one, most: one + exp_twice(within(a + b, most))
 
 
-@njit(**LEAN)
+@njit(**EXACT)
 def copy(source, target):
     """Fill a row."""
     for n in range(target.shape[0]):
@@ -193,17 +193,17 @@ def copy(source, target):
 
 # Slices are taken of whole rows, one row at a time: the compiler then knows that a row's numbers
 # stand one after another.
-@njit(**LEAN)
+@njit(**EXACT)
 def _lower(x, y):
     return x if x < y else y
 
 
-@njit(**LEAN)
+@njit(**EXACT)
 def _higher(x, y):
     return x if x > y else y
 
 
-@njit(**LEAN)
+@njit(**EXACT)
 def ends_of(rows, start, low, high):
     """The lowest and highest number of each column from `start` on; four rows at a time."""
     wide()
@@ -219,7 +219,7 @@ def ends_of(rows, start, low, high):
             high[d] = _higher(_higher(w[d], x[d]), _higher(_higher(y[d], z[d]), high[d]))
 
 
-@njit(**LEAN)
+@njit(**EXACT)
 def find_centre(ends, numbers, centre, limits, tops):
     """Find, for each dimension, what to add to a and take from b; say which way is open.
 
@@ -246,7 +246,7 @@ def find_centre(ends, numbers, centre, limits, tops):
     return APART if beyond else FAR if above else NEAR
 
 
-@njit(**LEAN)
+@njit(**EXACT)
 def prepare(rows, first, some, start, sign, way, centre, limits, out):  # noqa: PLR0913
     """out = exp(2 (row + sign centre)), or the row as it is, of some rows, from `start` on."""
     wide()
@@ -266,13 +266,13 @@ def prepare(rows, first, some, start, sign, way, centre, limits, out):  # noqa: 
             out[j, d] = exp_twice(within(x, limits[d]))
 
 
-@njit(**EXACT)
+@njit(**OUTER)
 def cut(scratch, at, rows, width):
     """Rows of this width from the scratch memory, and where the rest of it begins."""
     return scratch[at : at + rows * width].reshape(rows, width), at + rows * width
 
 
-@njit(**LEAN)
+@njit(**EXACT)
 def _store_four(out, to, x0, x1, x2, x3):
     store(out, to, x0)
     store(out, to + ALIGNED, x1)
@@ -280,7 +280,7 @@ def _store_four(out, to, x0, x1, x2, x3):
     store(out, to + 3 * ALIGNED, x3)
 
 
-@njit(**LEAN)
+@njit(**EXACT)
 def _mix_wide(weights, at, steps, rows, d, out, to, some):
     """Four vectors from dimension d on, as `mix` does."""
     wide()
@@ -309,7 +309,7 @@ def _mix_wide(weights, at, steps, rows, d, out, to, some):
         _store_four(out, to + 3 * step, d0, d1, d2, d3)
 
 
-@njit(**LEAN)
+@njit(**EXACT)
 def _mix_narrow(weights, at, steps, rows, d, out, to, some):
     """One vector from dimension d on."""
     wide()
@@ -330,7 +330,7 @@ def _mix_narrow(weights, at, steps, rows, d, out, to, some):
         store(out, to + 3 * step, d0)
 
 
-@njit(**LEAN_SUMS)
+@njit(**SUMS)
 def mix(weights, at, steps, rows, out, to, some):
     """out[to + r width + d] = sum_n weights[at + r by_row + n by_term] rows[n, d], for r < some.
 

@@ -48,8 +48,8 @@ from qkv.attention.kernels.additive.task import (
 )
 from qkv.attention.kernels.additive.vectors import (
     EXACT,
-    LEAN,
-    LEAN_SUMS,
+    OUTER,
+    SUMS,
     copy,
     cut,
     draw,
@@ -60,7 +60,7 @@ from qkv.attention.kernels.additive.vectors import (
 )
 
 
-@njit(**LEAN)
+@njit(**EXACT)
 def forbid(row, masked, mask, at, step, count):
     """Put -inf where a pair may not meet, and where there is no key."""
     lowest = row.dtype.type(-math.inf)
@@ -71,7 +71,7 @@ def forbid(row, masked, mask, at, step, count):
         row[j] = lowest
 
 
-@njit(**LEAN)
+@njit(**EXACT)
 def softmax(row, reach):
     """Energies become weights, 0 where they are -inf; return the highest, and the sum beside it.
 
@@ -102,7 +102,7 @@ def softmax(row, reach):
     return highest, whole
 
 
-@njit(**EXACT)
+@njit(**OUTER)
 def attend(  # noqa: PLR0913 - compiled
     t, task, numbers, a, b, given, value, weights, logs, context, scratch
 ):
@@ -140,7 +140,7 @@ def attend(  # noqa: PLR0913 - compiled
             mix(flat, 0, (count, padded, 1), value[n], out, i * read, some)
 
 
-@njit(**LEAN)
+@njit(**EXACT)
 def _dots(rows, places, columns, others, sums):
     """Write the 16 products of four rows and four columns; return how many dimensions that is.
 
@@ -170,7 +170,7 @@ def _dots(rows, places, columns, others, sums):
     return told
 
 
-@njit(**LEAN_SUMS)
+@njit(**SUMS)
 def _products(rows, i, last, columns, j, end, sums, out):
     """out[r, j + c] = rows[i + r] . columns[j + c], four by four; what is beyond is repeated."""
     width = rows.shape[1]
@@ -191,7 +191,7 @@ def _products(rows, i, last, columns, j, end, sums, out):
             target[j + c] = more
 
 
-@njit(**LEAN)
+@njit(**EXACT)
 def _slope(weights, row, more):
     """row = w (dw - sum w dw + more), where dw comes in `row`; 0 where the weight is 0."""
     wide()
@@ -206,7 +206,7 @@ def _slope(weights, row, more):
         store(row, j, unless(own, nothing, own * (load(row, j) - mean)))
 
 
-@njit(**LEAN)
+@njit(**EXACT)
 def _some_slopes(  # noqa: PLR0913 - compiled
     t, weights, value, sent, to_logs, gradient, start, stop, row, own, sums
 ):
@@ -226,7 +226,7 @@ def _some_slopes(  # noqa: PLR0913 - compiled
             copy(mine, target)
 
 
-@njit(**LEAN)
+@njit(**EXACT)
 def _some_values(weights, sent, start, stop, to_value):
     """Write the gradients of some values of an item: sum_i w_ij of the context's gradient."""
     (queries, count), read = weights.shape, sent.shape[1]
@@ -238,7 +238,7 @@ def _some_values(weights, sent, start, stop, to_value):
         mix(flat, first, (queries, by_row, count), sent, to_value, first * read, step)
 
 
-@njit(**EXACT)
+@njit(**OUTER)
 def slopes(t, task, weights, value, sent, to_logs, gradient, to_value, scratch):  # noqa: PLR0913
     """Gradients of energies (ROWS queries of an item) and values (KEYS_TOGETHER of them).
 
