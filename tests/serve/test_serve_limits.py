@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import socket
 import time
 from contextlib import suppress
@@ -144,3 +145,15 @@ def test_a_client_that_leaves_does_not_disturb_the_others(server, client):
     while client.get("/health").json()["waiting"] and time.monotonic() < deadline:
         time.sleep(0.05)
     assert output(client, "g f") == want and client.get("/health").json()["waiting"] == 0
+
+
+@pytest.mark.parametrize(
+    ("sent", "header", "said"),
+    [
+        ('{"text": "May 1"', "application/json", "the body is not JSON: .*character"),
+        ('{"text": "May 1"}', "text/plain", "send JSON, with the header Content-Type"),
+    ],
+)
+def test_a_body_that_cannot_be_read_says_what_to_send(client, refused, sent, header, said):
+    response = client.post("/translate", content=sent, headers={"Content-Type": header})
+    assert re.search(said, refused(response, 422)["message"])

@@ -71,5 +71,10 @@ def install(app: FastAPI) -> None:
 
 def _said(error: Any) -> str:
     """One wrong place: where it stands in the body, and what is wrong there."""
+    if error["type"] == "json_invalid":
+        where, reason = error["loc"][-1], error["ctx"]["error"]
+        return f"the body is not JSON: {reason} (character {where})"
+    if error["loc"] == ("body",) and isinstance(error["input"], str | bytes):
+        return "the body came as text: send JSON, with the header Content-Type: application/json"
     where = ".".join(str(part) for part in error["loc"] if part != "body")
     return f"{where or 'the body'}: {error['msg']}"
