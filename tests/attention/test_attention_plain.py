@@ -159,3 +159,41 @@ def test_what_is_wrong_is_told_after_a_call_that_was_right(name):
     call, message = WRONG[name]
     with pytest.raises(ValueError, match=message):
         call(*given)
+
+
+LARGE = 2, 8, 173, 64  # as many numbers as are looked at by their log-normalisers
+
+
+@pytest.mark.parametrize("learns", [False, True])
+def test_a_large_query_that_is_not_a_number_loses_its_own_row_alone(learns, taken):
+    torch.manual_seed(0)
+    query, key, value = torch.randn(*LARGE), torch.randn(2, 8, S, 64), torch.randn(2, 8, S, 64)
+    assert query.numel() >= plain._LARGE
+    expected = generally(query, key, value).context
+    query[1, 2, 1, 5] = torch.nan
+    value.requires_grad_(learns)
+    found = qkv.attend(query, key, value).context.detach()
+    assert taken == [True]
+    assert found[1, 2, 1].isnan().all()
+    rest = torch.ones(LARGE[:3], dtype=torch.bool)
+    rest[1, 2, 1] = False
+    assert_close(found[rest], expected[rest], rtol=0, atol=0)
+
+
+def test_a_large_query_has_the_gradients_of_the_general_way():
+    torch.manual_seed(0)
+    results = []
+    given = [torch.randn(*LARGE) for _ in range(3)]
+    for way in (qkv.attend, generally):
+        own = [tensor.clone().requires_grad_() for tensor in given]
+        context = way(*own, mask=Mask.causal()).context
+        results.append((context.detach(), *torch.autograd.grad(context.square().sum(), own)))
+    for one, other in zip(*results, strict=True):
+        assert_close(one, other, rtol=0, atol=0)
+
+
+def test_large_queries_of_zeros_that_meet_one_key_read_it():
+    """Their log-normaliser is 0, as that of a row that is lost."""
+    value, query = torch.randn(2, 8, 1, 64), torch.zeros(*LARGE)
+    found = qkv.attend(query, torch.randn(2, 8, 1, 64), value).context
+    assert_close(found, value.expand_as(query), rtol=0, atol=0)

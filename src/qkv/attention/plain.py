@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from qkv.attention.kernels.sdpa import loses_none, with_lost_rows
+from qkv.attention.kernels.sdpa import loses_none, watchable, watched, with_lost_rows
 from qkv.attention.kernels.twice import differentiable_twice
 from qkv.attention.masks.mask import Mask
 from qkv.attention.recorded import recorded, transformed
@@ -34,6 +34,8 @@ _SCORES: dict[object, DotScore] = {
     ScaledDot: ScaledDot(),
 }
 _TYPES = (torch.float32, torch.float64)
+_LARGE = 2**17
+"""Numbers of a query that are no longer in the caches after the products (measured)."""
 
 
 def plain(score: object, query: object, key: object, value: object, mask: object) -> Tensor | None:
@@ -95,9 +97,12 @@ def _fused(
     scale = kind.scale(shape[-1])
     if len(shape) == 3:
         query, key, value = query.unsqueeze(1), key.unsqueeze(1), value.unsqueeze(1)
+    large = shape.numel() >= _LARGE and watchable(query, key, value)
+    attend = watched if large else F.scaled_dot_product_attention
     if query.requires_grad or key.requires_grad or value.requires_grad:
-        context = differentiable_twice(query, key, value, None, scale, causal)
+        context = differentiable_twice(query, key, value, None, scale, causal, attend)
     else:
-        context = F.scaled_dot_product_attention(query, key, value, is_causal=causal, scale=scale)
-    context = context if loses_none(query) else with_lost_rows(query, context)
+        context = attend(query, key, value, is_causal=causal, scale=scale)
+    if not (large or loses_none(query)):
+        context = with_lost_rows(query, context)
     return context if len(shape) == 4 else context.squeeze(1)

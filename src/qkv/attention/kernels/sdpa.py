@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from qkv.attention.kernels.reference import beside
-from qkv.attention.kernels.tiled import available, fused
+from qkv.attention.kernels.tiled import available, flash, fused
 from qkv.attention.kernels.twice import differentiable_twice
 from qkv.attention.kernels.unrounded import rounds, unrounded
 from qkv.attention.recorded import recorded
@@ -57,10 +57,8 @@ def run(work: Work) -> Attended:
 
 def _told(given: tuple[Tensor, ...]) -> bool:
     """Whether torch's own operator may tell the log-normaliser: a CPU, and nothing recorded."""
-    plain = all(t.device.type == "cpu" and t.stride(-1) == 1 for t in given)
     kept = torch.is_grad_enabled() and any(t.requires_grad for t in given)
-    open_ = torch.is_autocast_enabled("cpu") or recorded()
-    return plain and not kept and not open_ and available()
+    return watchable(*given) and not kept and not recorded()
 
 
 def with_lost_rows(query: Tensor, context: Tensor) -> Tensor:
@@ -75,6 +73,32 @@ def loses_none(query: Tensor) -> bool:
     if not query.is_cpu:
         return True
     return math.isfinite((query.detach() if query.requires_grad else query).sum().item())
+
+
+def watchable(*given: Tensor) -> bool:
+    """Whether torch's fused attention is its operator for a CPU, which may then be called."""
+    plain = all(tensor.is_cpu and tensor.stride(-1) == 1 for tensor in given)
+    return plain and not torch.is_autocast_enabled("cpu") and available()
+
+
+def watched(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attn_mask: Tensor | None = None,
+    is_causal: bool = False,
+    scale: float | None = None,
+) -> Tensor:
+    """Torch's own operator for a CPU, with lost rows seen in its log-normalisers.
+
+    A row that is not a number has the log-normaliser 0, which others have by chance: the query,
+    width times as large and read long ago, is looked at again only then.
+    """
+    context: Tensor
+    context, logs = flash(query, key, value, 0.0, is_causal, attn_mask=attn_mask, scale=scale)
+    if int(logs.count_nonzero()) == logs.numel():
+        return context
+    return with_lost_rows(query, context)
 
 
 def _mask(work: Work) -> Tensor | None:
