@@ -122,8 +122,9 @@ def test_a_reader_that_has_seen_enough_ends_the_writer_quietly(trained: Path, tm
     assert process.stdout.readline() == "a\n"
     process.stdout.close()
     assert process.wait() == 0
-    assert process.stderr.read() == ""
+    said = process.stderr.read()
     process.stderr.close()
+    assert not said or said.startswith("compiling loops for this processor")  # if they are new
 
 
 def test_text_goes_in_and_out_as_utf8_whatever_the_locale_says(trained: Path):

@@ -107,14 +107,15 @@ def _run_through(
 ) -> Runs | None:
     if kernel not in ("auto", "narrow") or not slots.narrow or device.type != "cpu":
         return None
-    if recorded() or transformed() or absent() is not None:
+    if recorded() or transformed():
         return None
     runs = mask.runs(*sizes, device)
-    if runs is None or kernel == "narrow":
-        return runs
+    if runs is None:
+        return None
     queries, keys, _ = sizes
     short = SHORT * runs.most <= keys and (runs.most <= SMALL or not slots.fusable)
-    return runs if short or queries == 1 or slots.reweighter is not None else None
+    wanted = short or queries == 1 or slots.reweighter is not None or kernel == "narrow"
+    return runs if wanted and absent() is None else None  # absent() compiles them: asked last
 
 
 def prepare_for(

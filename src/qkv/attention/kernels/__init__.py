@@ -168,6 +168,7 @@ def choose(name: str, work: Work) -> Kernel:
         raise ValueError(f"unknown kernel {name!r}; known: auto, {', '.join(KERNELS)}")
     gap = KERNELS[name].gap(work)
     if gap is not None:
+        gap = (KERNELS[name].absent if KERNELS[name].runs else None) or gap
         raise ValueError(
             f"kernel {name!r} cannot do {gap}; kernel='auto' runs "
             f"{choose('auto', work).name!r} here, which can"

@@ -140,7 +140,9 @@ class Kernel:
         if not self.compiles and recorded():
             return "what torch.compile records"
         if self.runs and work.runs is None:
-            return self.absent or "what no mask limits to a short run of keys a query"
+            return (
+                "what no mask limits to a short run of keys a query"  # its loops stay uncompiled
+            )
         return self.absent
 
     def loss(self, work: Work) -> str | None:

@@ -58,7 +58,7 @@ def run(work: Work) -> Attended:
 def _told(given: tuple[Tensor, ...]) -> bool:
     """Whether torch's own operator may tell the log-normaliser: a CPU, and nothing recorded."""
     kept = torch.is_grad_enabled() and any(t.requires_grad for t in given)
-    return watchable(*given) and not kept and not recorded()
+    return not kept and not recorded() and watchable(*given)
 
 
 def with_lost_rows(query: Tensor, context: Tensor) -> Tensor:

@@ -198,7 +198,7 @@ def available() -> bool:
         mask = torch.where(torch.ones(6, 6).tril().bool(), 0.0, -math.inf)
         wanted = F.scaled_dot_product_attention(query, key, value, attn_mask=mask, scale=0.7)
         gradient = torch.ones_like(wanted)
-        gradients = torch.autograd.grad(wanted, (query, key, value), gradient)
+        gradients = torch.autograd.grad(wanted.sum(), (query, key, value))
         with torch.no_grad():
             given = [tensor.detach() for tensor in (query, key, value)]
             found, normalizer = flash(*given, attn_mask=mask, scale=0.7)
